@@ -1,0 +1,4 @@
+//! minimall: the backend for WeChat mini-program shops.
+
+pub mod kernel;
+pub mod platform;
