@@ -1,0 +1,9 @@
+//! The admin's OpenAPI: no rules, only calls to feature verbs. Every operation takes a staff member.
+
+pub mod catalog;
+pub mod coupons;
+pub mod operations;
+pub mod orders;
+pub mod refunds;
+pub mod sessions;
+pub mod stores;

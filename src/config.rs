@@ -1,0 +1,235 @@
+//! Configuration: the commented `config.toml` is compiled in as the default, a file and the environment
+//! go over it, and a key that nobody knows is an error.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::kernel::{Failure, Result};
+
+const DEFAULTS: &str = include_str!("../config.toml");
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $(pub $field: $type,)+ }
+    };
+}
+
+/// How strict the start is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Development,
+    Production,
+}
+
+/// Who plays WeChat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WechatMode {
+    Sandbox,
+    Live,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the kv tier and the bus live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    Embedded,
+}
+
+/// When a settled refund brings a compensation coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompensationPolicy {
+    Never,
+    Full,
+    MerchantFault,
+}
+
+section!(
+    /// Everything that can be set. The keys are explained in `config.toml`.
+    Config {
+        mode: Mode,
+        server: Server,
+        log: Log,
+        secrets: Secrets,
+        database: Database,
+        kv: Kv,
+        cache: Cache,
+        bus: Bus,
+        session: Session,
+        admin: Admin,
+        wechat: Wechat,
+        wechat_pay: WechatPay,
+        sandbox: SandboxSection,
+        orders: Orders,
+        coupons: Coupons,
+        sweep: Sweep,
+    }
+);
+section!(Server {
+    listen: String,
+    public_url: String,
+    metrics_listen: String,
+    body_limit_kib: usize,
+    shutdown_grace_ms: u64,
+});
+section!(Log { format: LogFormat, filter: String });
+section!(Secrets { master_key: String });
+section!(Database { url: String, read_connections: u32, busy_timeout_ms: u64 });
+section!(Kv { backend: Backend, max_entries: u64 });
+section!(Cache { local_ttl_ms: i64, kv_ttl_ms: i64, max_entries: u64 });
+section!(Bus { backend: Backend, parallel: usize, attempts_max: i64, keep_days: i64 });
+section!(Session { token_minutes: i64, refresh_days: i64, staff_token_minutes: i64 });
+section!(Admin { initial_user_name: String, initial_password: String });
+section!(Wechat {
+    mode: WechatMode,
+    base_url: String,
+    appid: String,
+    secret: String,
+    timeout_ms: u64,
+    store_page: String,
+    order_page: String,
+    miniprogram_state: String,
+    push_token: String,
+    push_encoding_aes_key: String,
+    templates: Templates,
+});
+section!(Templates {
+    wait_pay: String,
+    cancel: String,
+    confirm: String,
+    pay: String,
+    finished: String,
+    refund: String,
+});
+section!(WechatPay {
+    base_url: String,
+    mchid: String,
+    merchant_serial: String,
+    merchant_private_key: String,
+    apiv3_key: String,
+    public_key_id: String,
+    public_key: String,
+    next_public_key_id: String,
+    next_public_key: String,
+    platform_certificates: bool,
+    timeout_ms: u64,
+    number_prefix: String,
+});
+section!(SandboxSection { listen: String, database: String });
+section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64 });
+section!(Coupons {
+    new_user_template: String,
+    compensation_template: String,
+    compensation_policy: CompensationPolicy,
+    compensation_minimum_minor: i64,
+    return_before_shipping: bool,
+    grace_days: i64,
+});
+section!(Sweep { enabled: bool, interval_s: i64 });
+
+impl Config {
+    /// The defaults alone.
+    ///
+    /// # Errors
+    /// None as long as `config.toml` fits this file; a test holds them together.
+    pub fn defaults() -> Result<Self> {
+        Self::read(config::Config::builder())
+    }
+
+    /// Defaults, then `file` if given, then `MINIMALL__SECTION__KEY` of the environment.
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown key, a value of the wrong type or out of its bounds; the text names the key.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file));
+        }
+        let environment = config::Environment::with_prefix("MINIMALL")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(false);
+        Self::read(builder.add_source(environment))
+    }
+
+    fn read(over: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Self> {
+        let defaults = config::File::from_str(DEFAULTS, config::FileFormat::Toml);
+        let over = over.build().map_err(|e| Failure::internal("reading the configuration", e))?;
+        let config: Self = config::Config::builder()
+            .add_source(defaults)
+            .add_source(over)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|e| Failure::internal("reading the configuration", e))?;
+        config.check_bounds()?;
+        Ok(config)
+    }
+
+    fn check_bounds(&self) -> Result<()> {
+        let prefix = &self.wechat_pay.number_prefix;
+        let bounds = [
+            ("orders.pay_minutes must be from 2 to 1440", (2..=1440).contains(&self.orders.pay_minutes)),
+            ("orders.complete_days must be from 1 to 60", (1..=60).contains(&self.orders.complete_days)),
+            ("orders.after_sale_days must be from 0 to 90", (0..=90).contains(&self.orders.after_sale_days)),
+            (
+                "session.token_minutes must be from 5 to 10080",
+                (5..=10_080).contains(&self.session.token_minutes),
+            ),
+            ("session.refresh_days must be from 1 to 365", (1..=365).contains(&self.session.refresh_days)),
+            (
+                "session.staff_token_minutes must be from 5 to 10080",
+                (5..=10_080).contains(&self.session.staff_token_minutes),
+            ),
+            ("bus.parallel must be from 1 to 256", (1..=256).contains(&self.bus.parallel)),
+            ("bus.attempts_max must be from 1 to 100", (1..=100).contains(&self.bus.attempts_max)),
+            ("bus.keep_days must be from 1 to 3650", (1..=3650).contains(&self.bus.keep_days)),
+            ("sweep.interval_s must be from 1 to 3600", (1..=3600).contains(&self.sweep.interval_s)),
+            (
+                "server.body_limit_kib must be from 1 to 10240",
+                (1..=10_240).contains(&self.server.body_limit_kib),
+            ),
+            (
+                "database.read_connections must be from 1 to 64",
+                (1..=64).contains(&self.database.read_connections),
+            ),
+            ("coupons.grace_days must be from 0 to 365", (0..=365).contains(&self.coupons.grace_days)),
+            (
+                "wechat_pay.number_prefix must be 1 to 6 letters or digits",
+                (1..=6).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_alphanumeric()),
+            ),
+        ];
+        match bounds.iter().find(|(_, fits)| !fits) {
+            Some((rule, _)) => Err(Failure::internal("checking the configuration", *rule)),
+            None => Ok(()),
+        }
+    }
+
+    /// Is the compiled-in demo secret still in use?
+    pub fn has_demo_master_key(&self) -> bool {
+        DEFAULTS.contains(&format!("master_key = \"{}\"", self.secrets.master_key))
+    }
+}
+
+/// A PEM given as itself or as the path of its file.
+///
+/// # Errors
+/// The file can't be read.
+pub fn pem(text: &str) -> Result<String> {
+    if text.contains("-----BEGIN") || text.is_empty() {
+        return Ok(text.to_owned());
+    }
+    std::fs::read_to_string(text).map_err(|e| Failure::internal(format!("reading the key file {text}"), e))
+}

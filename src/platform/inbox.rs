@@ -1,0 +1,218 @@
+//! What the outside tells us, stored before it is answered: one row for each proof, unique by its source
+//! and number, worked off with retries. A notice that no handler can use is parked and alerted.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sqlx::FromRow;
+
+use super::alerts;
+use super::ctx::Ctx;
+use super::db::{BoxFuture, Conn, Tx, Work, changed, inserted};
+use crate::kernel::{InboxId, Millis, Result, minute_ms};
+
+/// Rows that one round works on.
+const BATCH: i64 = 64;
+const FIRST_PAUSE_MS: Millis = 1_000;
+const LONGEST_PAUSE_MS: Millis = 60_000;
+/// Tries with pauses of up to a minute: about a day and a half.
+const ATTEMPTS_MAX: i64 = 2_000;
+
+/// A stored notice.
+#[derive(Debug, Clone, FromRow)]
+pub struct Notice {
+    pub id: InboxId,
+    pub source: String,
+    pub external_id: String,
+    pub kind: String,
+    pub attempts: i64,
+    pub received_ms: Millis,
+    /// Encrypted by our data key.
+    body: String,
+}
+
+const PURPOSE: &str = "inbox.body";
+
+impl Notice {
+    /// What was stored.
+    ///
+    /// # Errors
+    /// The data key has changed.
+    pub fn body(&self, ctx: &Ctx) -> Result<String> {
+        Ok(ctx.secrets.open(PURPOSE, &self.body)?)
+    }
+
+    /// Marks the notice as settled, in the handler's transaction. False: somebody was here first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn settle(&self, tx: &mut Tx<'_>, now_ms: Millis) -> Result<bool> {
+        changed(
+            sqlx::query(
+                "UPDATE inbox SET state = 'DONE', done_ms = ?, error = NULL WHERE id = ? AND state = 'NEW'",
+            )
+            .bind(now_ms)
+            .bind(&self.id)
+            .execute(&mut **tx)
+            .await,
+        )
+    }
+}
+
+/// What a handler makes of a notice when it did not fail.
+pub enum Settled {
+    /// The handler has called [`Notice::settle`], or found it settled.
+    Done,
+    /// Not ours, or not readable: kept for a person, with the reason.
+    Park(String),
+}
+
+type HandlerFn = Arc<dyn for<'x> Fn(&'x Ctx, &'x Notice) -> BoxFuture<'x, Result<Settled>> + Send + Sync>;
+
+/// Who settles which kind of notice; the list is in `app`.
+#[derive(Clone)]
+pub struct Handler {
+    pub kind: &'static str,
+    pub settle: HandlerFn,
+}
+
+impl Handler {
+    pub fn new<F>(kind: &'static str, settle: F) -> Self
+    where
+        F: for<'x> Fn(&'x Ctx, &'x Notice) -> BoxFuture<'x, Result<Settled>> + Send + Sync + 'static,
+    {
+        Self { kind, settle: Arc::new(settle) }
+    }
+}
+
+/// Stores a notice; false when it is there already.
+///
+/// # Errors
+/// The database.
+pub async fn store(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    source: &str,
+    external_id: &str,
+    kind: &'static str,
+    body: &str,
+) -> Result<bool> {
+    let now_ms = ctx.clock.now_ms();
+    let stored = inserted(
+        sqlx::query(
+            "INSERT INTO inbox (id, source, external_id, kind, state, attempts, next_ms, received_ms, body) \
+             VALUES (?, ?, ?, ?, 'NEW', 0, ?, ?, ?)",
+        )
+        .bind(ctx.new_id::<InboxId>())
+        .bind(source)
+        .bind(external_id)
+        .bind(kind)
+        .bind(now_ms)
+        .bind(now_ms)
+        .bind(ctx.secrets.seal(PURPOSE, body)?)
+        .execute(&mut **tx)
+        .await,
+    )?;
+    tx.wake(Work::Inbox);
+    Ok(stored)
+}
+
+/// The worker of the inbox.
+pub struct Inbox {
+    handlers: Vec<Handler>,
+}
+
+impl Inbox {
+    pub fn new(handlers: Vec<Handler>) -> Self {
+        Self { handlers }
+    }
+
+    /// Settles what is due. Answers how many notices were tried.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        let due: Vec<Notice> = sqlx::query_as(
+            "SELECT id, source, external_id, kind, attempts, received_ms, body FROM inbox \
+             WHERE state = 'NEW' AND next_ms <= ? ORDER BY next_ms, id LIMIT ?",
+        )
+        .bind(ctx.clock.now_ms())
+        .bind(BATCH)
+        .fetch_all(&mut *ctx.db.reader().await?)
+        .await?;
+        let mut running: FuturesUnordered<_> = due.iter().map(|notice| self.settle(ctx, notice)).collect();
+        while let Some(result) = running.next().await {
+            result?;
+        }
+        Ok(due.len())
+    }
+
+    /// When the next notice is due.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn next_due(&self, ctx: &Ctx) -> Result<Option<Millis>> {
+        let (next,): (Option<i64>,) = sqlx::query_as("SELECT MIN(next_ms) FROM inbox WHERE state = 'NEW'")
+            .fetch_one(&mut *ctx.db.reader().await?)
+            .await?;
+        Ok(next)
+    }
+
+    async fn settle(&self, ctx: &Ctx, notice: &Notice) -> Result<()> {
+        let outcome = match self.handlers.iter().find(|handler| handler.kind == notice.kind) {
+            Some(handler) => (handler.settle)(ctx, notice).await,
+            None => Ok(Settled::Park("nobody settles this kind of notice".to_owned())),
+        };
+        let (state, next_ms, error) = match outcome {
+            Ok(Settled::Done) => return Ok(()),
+            Ok(Settled::Park(reason)) => ("PARKED", ctx.clock.now_ms(), reason),
+            Err(failure) if notice.attempts + 1 >= ATTEMPTS_MAX => {
+                ("PARKED", ctx.clock.now_ms(), failure.to_string())
+            }
+            Err(failure) => {
+                let pause_ms = (FIRST_PAUSE_MS << notice.attempts.min(6)).min(LONGEST_PAUSE_MS);
+                ("NEW", ctx.clock.now_ms() + pause_ms, failure.to_string())
+            }
+        };
+        tracing::warn!(inbox.id = %notice.id, "notice {} of {}: {error}", notice.id, notice.source);
+        let error = &error;
+        ctx.db
+            .write(|tx| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "UPDATE inbox SET state = ?, attempts = attempts + 1, next_ms = ?, error = ? \
+                         WHERE id = ? AND state = 'NEW'",
+                    )
+                    .bind(state)
+                    .bind(next_ms)
+                    .bind(error)
+                    .bind(&notice.id)
+                    .execute(&mut **tx)
+                    .await?;
+                    if state == "PARKED" {
+                        alerts::open(tx, ctx, "notice_parked", notice.id.as_str(), error).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// Notices that wait longer than they should.
+///
+/// # Errors
+/// The database.
+pub async fn overdue(conn: &mut Conn, before_ms: Millis, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT id, kind FROM inbox WHERE state = 'NEW' AND received_ms <= ? LIMIT ?")
+            .bind(before_ms)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|(id, kind)| format!("{id} {kind}")).collect())
+}
+
+/// How long a notice may wait before `check` calls it late.
+pub const BOUND_MS: Millis = minute_ms(10);

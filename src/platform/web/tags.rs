@@ -1,0 +1,27 @@
+//! The groups of operations in the OpenAPI documents.
+
+use poem_openapi::Tags;
+
+#[derive(Tags)]
+pub enum Tag {
+    /// Signing in and out.
+    Sessions,
+    /// The signed-in person.
+    Me,
+    Stores,
+    /// Products and what a store sells.
+    Products,
+    Cart,
+    Addresses,
+    /// From a quote to the finished order.
+    Orders,
+    Payments,
+    Refunds,
+    Coupons,
+    /// Subscribe messages and notices in the app.
+    Messages,
+    /// What the people who run the shop look at.
+    Operations,
+    /// Calls from WeChat; their signature is the authority.
+    Callbacks,
+}

@@ -1,0 +1,171 @@
+//! Logs, metrics, and the request id that ties them together.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat};
+use crate::kernel::{Failure, Result};
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the request, or of the one that caused the event, that is being worked on; empty outside of both.
+pub fn request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Runs `work` under this request id.
+pub async fn with_request_id<F: Future>(id: String, work: F) -> F::Output {
+    REQUEST_ID.scope(id, work).await
+}
+
+/// Logs to standard error.
+///
+/// # Errors
+/// A filter that tracing does not understand.
+pub fn init_logs(log: &Log) -> Result<()> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|e| Failure::internal("reading log.filter", e))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let started = match log.format {
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init()
+        }
+    };
+    started.map_err(|e| Failure::internal("starting the log", e))
+}
+
+/// How long something took, on a clock that never jumps. For metrics only: no decision hangs on it.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "durations for metrics need the monotonic clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// The program's metrics, in Prometheus text at `/metrics`.
+pub struct Metrics {
+    registry: Registry,
+    http_requests: Family<Labels<2>, Counter>,
+    http_seconds: Family<Labels<1>, Histogram>,
+    cache_reads: Family<Labels<2>, Counter>,
+    cache_age: Family<Labels<1>, Histogram>,
+    deliveries: Family<Labels<2>, Counter>,
+    outbound: Family<Labels<2>, Counter>,
+    gauges: Family<Labels<1>, Gauge>,
+    write_retries: Counter,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 15))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("minimall");
+        let http_requests = Family::<Labels<2>, Counter>::default();
+        let http_seconds = Family::<Labels<1>, Histogram>::new_with_constructor(seconds);
+        let cache_reads = Family::<Labels<2>, Counter>::default();
+        let cache_age = Family::<Labels<1>, Histogram>::new_with_constructor(seconds);
+        let deliveries = Family::<Labels<2>, Counter>::default();
+        let outbound = Family::<Labels<2>, Counter>::default();
+        let gauges = Family::<Labels<1>, Gauge>::default();
+        let write_retries = Counter::default();
+        registry.register("http_requests", "Requests by operation and status", http_requests.clone());
+        registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
+        registry.register(
+            "cache_reads",
+            "Reads by cache and the tier that answered: local, kv, database",
+            cache_reads.clone(),
+        );
+        registry.register("cache_served_age_seconds", "Age of what a cache served", cache_age.clone());
+        registry.register(
+            "deliveries",
+            "Deliveries of events by subscription and outcome",
+            deliveries.clone(),
+        );
+        registry.register(
+            "outbound_calls",
+            "Calls to outside services by call and outcome",
+            outbound.clone(),
+        );
+        registry.register(
+            "state",
+            "Levels: outbox lag, dead letters, open alerts, work that waits",
+            gauges.clone(),
+        );
+        registry.register("write_retries", "Transactions run again after a conflict", write_retries.clone());
+        Self {
+            registry,
+            http_requests,
+            http_seconds,
+            cache_reads,
+            cache_age,
+            deliveries,
+            outbound,
+            gauges,
+            write_retries,
+        }
+    }
+}
+
+impl Metrics {
+    pub fn http(&self, operation: &str, status: u16, took: Duration) {
+        let operation = ("operation", operation.to_owned());
+        self.http_requests.get_or_create(&[operation.clone(), ("status", status.to_string())]).inc();
+        self.http_seconds.get_or_create(&[operation]).observe(took.as_secs_f64());
+    }
+
+    /// `tier` is `local`, `kv` or `database`.
+    pub fn cache_read(&self, cache: &'static str, tier: &'static str, age_ms: i64) {
+        let cache = ("cache", cache.to_owned());
+        self.cache_reads.get_or_create(&[cache.clone(), ("tier", tier.to_owned())]).inc();
+        self.cache_age.get_or_create(&[cache]).observe(age_ms.max(0) as f64 / 1_000.0);
+    }
+
+    pub fn delivery(&self, subscription: &str, outcome: &'static str) {
+        self.deliveries
+            .get_or_create(&[("subscription", subscription.to_owned()), ("outcome", outcome.to_owned())])
+            .inc();
+    }
+
+    /// `outcome` is `ok` or the kind of failure.
+    pub fn outbound(&self, call: &'static str, outcome: &str) {
+        self.outbound.get_or_create(&[("call", call.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub fn set(&self, what: &str, value: i64) {
+        self.gauges.get_or_create(&[("of", what.to_owned())]).set(value);
+    }
+
+    pub fn write_retried(&self) {
+        self.write_retries.inc();
+    }
+
+    /// Prometheus text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String can't fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
