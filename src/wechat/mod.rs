@@ -6,6 +6,8 @@ mod http;
 pub mod mini;
 pub mod pay;
 pub mod push;
+#[cfg(test)]
+mod test_server;
 
 /// Why there is no usable answer. The other side may have done the work all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -24,8 +24,8 @@ impl MiniError {
     }
 
     pub(super) fn answer(errcode: i64, errmsg: &str) -> Self {
-        let text = errmsg.split(" rid:").next().unwrap_or_default().trim();
-        let text = text.split("rid: ").next().unwrap_or_default().trim();
+        let text = errmsg.split(" rid:").next().unwrap_or_default();
+        let text = text.trim_end_matches([' ', ',']);
         Self::Answer { errcode, errmsg: crate::wechat::first_chars(text, 200) }
     }
 

@@ -121,7 +121,7 @@ mod tests {
     fn values_are_fitted_by_the_kind_of_their_key() {
         assert_eq!(
             fit("thing2", "云南小粒咖啡豆\n250g 中度烘焙 两袋装 送量勺"),
-            "云南小粒咖啡豆 250g 中度烘焙 …"
+            "云南小粒咖啡豆 250g 中度烘焙 两…"
         );
         assert_eq!(fit("phrase1", "待付款（微信）"), "待付款微信");
         assert_eq!(fit("name1", "欧阳"), "欧阳");

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::notice::{Resource, open_resource};
-use super::verify::Keyring;
+use super::verify::{Keyring, canonical};
 use crate::kernel::Millis;
 use crate::platform::crypto::{Certificate, CryptoError};
 
@@ -53,7 +53,7 @@ pub fn parse(apiv3_key: &[u8], body: &[u8]) -> Result<Vec<PlatformCertificate>, 
                 open_resource(apiv3_key, &entry.encrypt_certificate).map_err(CertificatesError::Decrypt)?;
             let pem = String::from_utf8(plain).map_err(|_| CertificatesError::Malformed)?;
             let certificate = Certificate::from_pem(&pem).map_err(CertificatesError::Certificate)?;
-            if !same_number(&certificate.serial, &entry.serial_no) {
+            if canonical(&certificate.serial) != canonical(entry.serial_no.trim()) {
                 return Err(CertificatesError::Serial);
             }
             let listed_ms = entry.expire_time.and_then(|text| text.trim().parse::<jiff::Timestamp>().ok());
@@ -71,12 +71,6 @@ pub(super) fn keyring(list: &[PlatformCertificate]) -> Keyring {
         keys.insert(&entry.serial, entry.certificate.key.clone(), Some(entry.end_ms));
     }
     keys
-}
-
-/// Serials are hexadecimal numbers: some writers drop a leading zero.
-fn same_number(a: &str, b: &str) -> bool {
-    let digits = |text: &str| text.trim().trim_start_matches('0').to_ascii_uppercase();
-    digits(a) == digits(b)
 }
 
 /// The official sample has stray spaces in member names.

@@ -137,9 +137,10 @@ fn check_signature(key: &Key, headers: &NoticeHeaders, body: &[u8]) -> Result<()
     key.verifier.verify(&headers.message(body), &headers.signature).map_err(|_| VerifyError::Signature)
 }
 
-/// Certificate serials are numbers: case and leading zeros say nothing. Ids of public keys are exact.
-fn canonical(serial: &str) -> String {
-    if serial.starts_with(PUBLIC_KEY_PREFIX) {
+/// Certificate serials are hexadecimal numbers: case and leading zeros say nothing. Anything else, like the
+/// id of a public key, is taken exactly as it is.
+pub(super) fn canonical(serial: &str) -> String {
+    if !serial.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return serial.to_owned();
     }
     serial.trim_start_matches('0').to_ascii_uppercase()
