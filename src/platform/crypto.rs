@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why a primitive refused. It never carries key material or plaintext.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CryptoError {
     #[error("not valid base64")]
     Base64,
@@ -82,13 +82,16 @@ fn pem_der(pem: &str, label: &'static str) -> Result<Vec<u8>, CryptoError> {
     if block.label == label { Ok(block.contents) } else { Err(CryptoError::Pem(label)) }
 }
 
-/// An RSA private key (PKCS#8 PEM) that signs with PKCS#1 v1.5 and SHA-256.
+/// An RSA private key (PKCS#8 PEM, or the older `RSA PRIVATE KEY`) that signs with PKCS#1 v1.5 and SHA-256.
 pub struct RsaSigner(rsa::KeyPair);
 
 impl RsaSigner {
     pub fn from_pem(pem: &str) -> Result<Self, CryptoError> {
-        let der = pem_der(pem, "PRIVATE KEY")?;
-        rsa::KeyPair::from_pkcs8(&der).map(Self).map_err(|_| CryptoError::Key("RSA private key"))
+        let pair = match pem_der(pem, "RSA PRIVATE KEY") {
+            Ok(der) => rsa::KeyPair::from_der(&der),
+            Err(_) => rsa::KeyPair::from_pkcs8(&pem_der(pem, "PRIVATE KEY")?),
+        };
+        pair.map(Self).map_err(|_| CryptoError::Key("RSA private key"))
     }
 
     /// Base64 of the signature.
@@ -163,20 +166,32 @@ pub struct Certificate {
 impl Certificate {
     pub fn from_pem(pem: &str) -> Result<Self, CryptoError> {
         let der = pem_der(pem, "CERTIFICATE")?;
-        let (_, certificate) =
-            X509Certificate::from_der(&der).map_err(|_| CryptoError::Key("certificate"))?;
-        let serial = certificate.raw_serial();
-        let serial = match serial {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            all => all,
-        };
+        let certificate = parse_certificate(&der)?;
         let validity = certificate.validity();
         Ok(Self {
-            serial: HEXUPPER.encode(serial),
+            serial: serial_hex(&certificate),
             not_before_ms: validity.not_before.timestamp() * 1_000,
             not_after_ms: validity.not_after.timestamp() * 1_000,
             key: RsaVerifier::from_spki(certificate.public_key().raw.to_vec())?,
         })
+    }
+}
+
+/// The serial of a certificate with any kind of key, as [`Certificate::serial`] has it.
+pub fn certificate_serial(pem: &str) -> Result<String, CryptoError> {
+    Ok(serial_hex(&parse_certificate(&pem_der(pem, "CERTIFICATE")?)?))
+}
+
+fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, CryptoError> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(|_| CryptoError::Key("certificate"))
+}
+
+fn serial_hex(certificate: &X509Certificate<'_>) -> String {
+    match certificate.raw_serial() {
+        [0, rest @ ..] if !rest.is_empty() => HEXUPPER.encode(rest),
+        all => HEXUPPER.encode(all),
     }
 }
 
