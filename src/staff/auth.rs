@@ -1,0 +1,39 @@
+//! Who sends an admin request: the one place that every operation of the admin passes.
+
+use poem::Request;
+use poem_openapi::SecurityScheme;
+use poem_openapi::auth::Bearer;
+
+use super::{StaffMember, sql};
+use crate::kernel::{Actor, Failure, Result, common};
+use crate::platform::ctx::Ctx;
+use crate::platform::secrets::token_hash;
+use crate::platform::web::Problem;
+
+/// The token of `POST /admin/v1/sessions`.
+#[derive(SecurityScheme)]
+#[oai(ty = "bearer", rename = "StaffToken", checker = "check")]
+pub struct StaffAuth(pub StaffMember);
+
+impl StaffAuth {
+    pub fn actor(&self) -> Actor {
+        self.0.actor()
+    }
+}
+
+async fn check(request: &Request, bearer: Bearer) -> poem::Result<StaffMember> {
+    let member = async {
+        let ctx: &Ctx = request
+            .data()
+            .ok_or_else(|| Failure::internal("checking a staff token", "no context in the request"))?;
+        of_token(ctx, &bearer.token).await
+    };
+    member.await.map_err(|failure| Problem(failure).into())
+}
+
+async fn of_token(ctx: &Ctx, token: &str) -> Result<StaffMember> {
+    let mut conn = ctx.db.reader().await?;
+    sql::member_of_token(&mut conn, &token_hash(token), ctx.clock.now_ms())
+        .await?
+        .ok_or_else(|| Failure::new(&common::UNAUTHENTICATED))
+}
