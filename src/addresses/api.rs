@@ -130,7 +130,7 @@ impl AddressesApi {
     /// Errors: `unauthenticated`.
     #[oai(path = "/addresses", method = "get", operation_id = "listAddresses")]
     async fn list(&self, auth: UserAuth) -> Reply<Json<List<AddressView>>> {
-        let mut conn = self.ctx.db.reader().await.map_err(Failure::from)?;
+        let mut conn = self.ctx.db.reader().await?;
         let entries = super::list(&mut conn, &self.ctx, &auth.0.user_id).await?;
         Ok(List::whole(entries.into_iter().map(AddressView::from).collect()))
     }

@@ -149,7 +149,7 @@ pub struct PhoneCode {
 
 impl Example for PhoneCode {
     fn example() -> Self {
-        Self { code: "demo:alice".to_owned() }
+        Self { code: "demo-phone:13800138000".to_owned() }
     }
 }
 
@@ -183,8 +183,9 @@ impl IdentityApi {
     )]
     async fn refresh(
         &self,
-        /// A fresh one for each refresh, the same one when you repeat it.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 128))]
+        /// A fresh random one for each refresh, the same one when you repeat it. It proves that a repeat comes
+        /// from you, so nobody must be able to guess it: 16 characters or more.
+        #[oai(name = "Idempotency-Key", validator(min_length = 16, max_length = 128))]
         key: Header<Option<String>>,
         body: Body<Refresh>,
     ) -> Reply<Answer<RefreshAnswer>> {

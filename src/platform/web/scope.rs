@@ -74,7 +74,8 @@ fn as_problem(error: poem::Error) -> Response {
     let failure = if let Some(param) = error.downcast_ref::<ParseParamError>() {
         bad_parameter(param.name, &param.reason)
     } else if let Some(param) = error.downcast_ref::<ParsePathError>() {
-        bad_parameter(param.name, &param.reason)
+        // poem-openapi counts path parameters and does not know their names; the reason says which kind it is.
+        bad_parameter("path", &param.reason)
     } else if error.is::<AuthorizationError>() {
         Failure::new(&common::UNAUTHENTICATED)
     } else if error.is::<ContentTypeError>() {
