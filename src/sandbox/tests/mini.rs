@@ -109,7 +109,7 @@ async fn shipping_moves_the_money_and_tells_the_shop() {
     assert_eq!(send(upload("order-000101", "T2", true)).await, 0);
     assert_eq!(send(upload("order-000101", "T3", true)).await, 0, "one more is a re-ship");
     assert_eq!(send(upload("order-000101", "T4", true)).await, 10060003);
-    assert_eq!(world.sandbox.tick().await, 0, "the shop answers 200 with an empty body");
+    assert_eq!(world.sandbox.tick().await, 1, "the settlement that shipping lets expect");
     world.clock.advance(day_ms(10));
     world.sandbox.tick().await;
     let pushes = world.shop.take();
