@@ -10,6 +10,7 @@ use super::calls::RawCall;
 use super::cashier::{self, Parameters};
 use super::control_types::*;
 use super::faults::FaultKind;
+use super::key_set::KeySet;
 use super::refunds::Order;
 use super::store::{self, By};
 use super::{World, demo, login, notify, refunds, shipping};

@@ -9,6 +9,7 @@ mod control_types;
 pub mod demo;
 mod faults;
 mod fields;
+mod key_set;
 mod keys;
 mod login;
 mod messages;
