@@ -14,6 +14,8 @@ pub mod events;
 
 pub mod platform;
 
+pub mod sandbox;
+
 pub mod wechat;
 
 pub mod staff;
