@@ -75,6 +75,7 @@ section!(
         sandbox: SandboxSection,
         orders: Orders,
         coupons: Coupons,
+        refunds: Refunds,
         sweep: Sweep,
     }
 );
@@ -138,6 +139,7 @@ section!(Coupons {
     return_before_shipping: bool,
     grace_days: i64,
 });
+section!(Refunds { auto_approve_before_shipping: bool });
 section!(Sweep { enabled: bool, interval_s: i64 });
 
 impl Config {

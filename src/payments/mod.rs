@@ -1,1 +1,81 @@
-//! (empty)
+//! Payments: attempts to pay an order through a channel, and what the channel says became of them.
+//!
+//! Owns `payment_attempts` and `payment_records`. Consumes `OrderClosing` (closes at the channel before
+//! anything of the order is released); stages `PaymentFailed` and `PaymentOrphaned`. Money is believed
+//! only from a verified notice or an answer to a query, and either is an inbox row first.
+
+mod api;
+mod callbacks;
+mod client_result;
+mod close;
+mod invariants;
+mod provider;
+mod settle;
+mod sql;
+mod start;
+mod worker;
+
+pub use api::{AttemptView, PaymentsApi, attempt_views};
+pub use callbacks::receive;
+pub use close::on_order_closing;
+pub use invariants::invariants;
+pub use provider::{ChannelError, PaidNews, Provider, RefundNews, RefundRequest, RefundState, Standing};
+pub use settle::settle_notice;
+pub use sql::{Attempt, by_id, by_number, by_transaction, of_order, paid_attempt, record_of};
+pub use start::start;
+pub use worker::{next_due, tick};
+
+use crate::kernel::{Millis, codes, minute_ms, text_enum};
+
+codes! {
+    ORDER_NOT_PAYABLE: 409 "order_not_payable" "This order does not wait for payment.";
+    ORDER_ALREADY_PAID: 409 "order_already_paid" "This order is paid.";
+    PAYMENT_WINDOW_CLOSING: 409 "payment_window_closing" "Less than 90 seconds are left to pay; no payment is started any more.";
+    PAYMENT_UNDER_REVIEW: 409 "payment_under_review" "A payment of this order does not match it and is looked at by a person.";
+    PAYMENT_CLOSING: 409 "payment_closing" "An earlier payment of this order is being closed. Try again in a moment.";
+    PAYMENT_REFUSED: 502 "payment_refused" "The payment channel refused to start this payment.";
+    PAYMENT_CHANNEL_UNAVAILABLE: 503 "payment_channel_unavailable" "The payment channel does not answer. Repeat the request: it can't be paid twice.";
+    NO_OPENID: 409 "wechat_account_required" "Paying with WeChat needs a WeChat sign-in of this mini-program.";
+}
+
+text_enum! {
+    /// Where an attempt stands.
+    pub enum AttemptStatus {
+        /// Made here; the channel may or may not know it.
+        Created = "CREATED",
+        /// The client can pay.
+        Prepaid = "PREPAID",
+        /// To be closed at the channel.
+        Closing = "CLOSING",
+        /// Proved: it can't be paid any more.
+        Closed = "CLOSED",
+        /// The channel refused to start it.
+        Failed = "FAILED",
+        Succeeded = "SUCCEEDED",
+        /// Paid, and the order could not take it: it goes back in full.
+        Orphan = "ORPHAN",
+        /// Paid, and not what was asked for: a person decides.
+        Mismatch = "MISMATCH",
+    }
+}
+
+text_enum! {
+    /// Which channel.
+    pub enum ProviderKind {
+        WechatPay = "WECHAT_PAY",
+    }
+}
+
+/// What the verbs need beside the context: the channel and how it reaches us.
+#[derive(Clone)]
+pub struct Channel {
+    pub provider: Provider,
+    /// Base URL of our callbacks.
+    pub public_url: String,
+}
+
+/// How long a claimed attempt is left to the one who claimed it.
+pub const LEASE_MS: Millis = 30_000;
+
+/// An attempt is queried this long after it was made; after these at its deadline.
+const QUERY_AFTER_MS: [Millis; 4] = [5_000, 30_000, minute_ms(2), minute_ms(10)];

@@ -1,0 +1,140 @@
+//! What must be true of orders at any moment: each rule is a query that finds no row.
+
+use super::state;
+use crate::kernel::{Millis, OrderId, Result, minute_ms};
+use crate::platform::db::Conn;
+
+/// Rows of a violated rule that are shown.
+const SHOWN: i64 = 20;
+
+/// How long an unpaid or closing order may be overdue before `check` calls it stuck.
+pub const BOUND_MS: Millis = minute_ms(10);
+
+const RULES: &[(&str, &str)] = &[
+    (
+        "orders: every line has one stock lock of its quantity",
+        "SELECT l.id FROM order_lines l LEFT JOIN stock_locks k ON k.line_id = l.id AND k.order_id = l.order_id \
+         AND k.quantity = l.quantity WHERE k.line_id IS NULL",
+    ),
+    (
+        "orders: stock is LOCKed exactly while an order waits for payment or is closing",
+        "SELECT o.id FROM orders o JOIN stock_locks k ON k.order_id = o.id \
+         WHERE (k.state = 'LOCK' AND o.status NOT IN ('PENDING_PAYMENT', 'CLOSING')) \
+         OR (k.state <> 'LOCK' AND o.status IN ('PENDING_PAYMENT', 'CLOSING'))",
+    ),
+    (
+        "orders: a stock lock is CANCELled exactly when its order was closed without payment",
+        "SELECT o.id FROM orders o JOIN stock_locks k ON k.order_id = o.id \
+         WHERE (k.state = 'CANCEL' AND NOT (o.status = 'CLOSED' AND o.pay_status <> 'PAID')) \
+         OR (k.state <> 'CANCEL' AND o.status = 'CLOSED' AND o.pay_status <> 'PAID')",
+    ),
+    (
+        "orders: a stock lock has an order",
+        "SELECT k.line_id FROM stock_locks k LEFT JOIN orders o ON o.id = k.order_id WHERE o.id IS NULL",
+    ),
+    (
+        "orders: what is restocked was cancelled or returned",
+        "SELECT l.id FROM order_lines l JOIN stock_locks k ON k.line_id = l.id \
+         WHERE k.state = 'FINISH' AND (k.restocked < l.cancelled OR k.restocked > l.cancelled + l.returned)",
+    ),
+    (
+        "orders: a coupon is LOCKED exactly while its order waits for payment or is closing",
+        "SELECT c.id FROM coupons c LEFT JOIN orders o ON o.id = c.order_id WHERE c.status = 'LOCKED' \
+         AND (o.id IS NULL OR o.status NOT IN ('PENDING_PAYMENT', 'CLOSING')) \
+         UNION ALL SELECT o.id FROM orders o LEFT JOIN coupons c ON c.id = o.coupon_id AND c.order_id = o.id \
+         AND c.status = 'LOCKED' WHERE o.coupon_id IS NOT NULL AND o.status IN ('PENDING_PAYMENT', 'CLOSING') \
+         AND c.id IS NULL",
+    ),
+    (
+        "orders: a USED coupon belongs to a paid order",
+        "SELECT c.id FROM coupons c LEFT JOIN orders o ON o.id = c.order_id \
+         WHERE c.status = 'USED' AND (o.id IS NULL OR o.pay_status <> 'PAID')",
+    ),
+    (
+        "orders: net of a line is gross minus its shares, and not below zero",
+        "SELECT id FROM order_lines WHERE net_minor < 0 OR net_minor > gross_minor \
+         OR gross_minor <> unit_price_minor * quantity",
+    ),
+    (
+        "orders: goods, discount and total add up",
+        "SELECT o.id FROM orders o WHERE o.total_minor <> o.goods_minor + o.freight_minor + o.tax_minor \
+         OR o.total_minor <> o.wallet_minor + o.payable_minor \
+         OR o.goods_minor <> (SELECT CAST(SUM(l.net_minor) AS SIGNED) FROM order_lines l WHERE l.order_id = o.id) \
+         OR o.discount_minor <> (SELECT CAST(SUM(l.gross_minor - l.net_minor) AS SIGNED) FROM order_lines l \
+         WHERE l.order_id = o.id)",
+    ),
+    (
+        "orders: never more is refunded than was paid, in all, for freight and for a line",
+        "SELECT id FROM orders WHERE refunded_minor < 0 OR refunding_minor < 0 \
+         OR refunded_minor + refunding_minor > paid_minor \
+         OR freight_refunded_minor + freight_refunding_minor > freight_minor \
+         UNION ALL SELECT id FROM order_lines WHERE refunded_minor < 0 OR refunding_minor < 0 \
+         OR refunded_minor + refunding_minor > net_minor + tax_minor",
+    ),
+    (
+        "orders: units shipped, cancelled and returned fit the quantity",
+        "SELECT id FROM order_lines WHERE shipped < 0 OR cancelled < 0 OR cancel_locked < 0 OR returned < 0 \
+         OR return_locked < 0 OR shipped + cancelled + cancel_locked > quantity \
+         OR returned + return_locked > shipped",
+    ),
+    (
+        "orders: paid means paid in full",
+        "SELECT id FROM orders WHERE (pay_status = 'PAID' AND paid_minor <> payable_minor) \
+         OR (pay_status <> 'PAID' AND paid_minor <> 0) \
+         OR (pay_status = 'PAID' AND status IN ('PENDING_PAYMENT', 'CLOSING')) \
+         OR (pay_status <> 'PAID' AND status NOT IN ('PENDING_PAYMENT', 'CLOSING', 'CLOSED'))",
+    ),
+    (
+        "orders: the timeline has as many rows as the version says, without a gap",
+        "SELECT o.id FROM orders o WHERE o.version <> (SELECT COUNT(*) FROM order_timeline t WHERE t.order_id = o.id) \
+         OR o.version <> (SELECT MAX(t.seq) FROM order_timeline t WHERE t.order_id = o.id)",
+    ),
+    (
+        "orders: each timeline row begins where the one before it ended",
+        "SELECT t.order_id FROM order_timeline t JOIN order_timeline p ON p.order_id = t.order_id \
+         AND p.seq = t.seq - 1 WHERE t.from_status IS NULL OR t.from_status <> p.to_status",
+    ),
+    (
+        "orders: the last timeline row says the status",
+        "SELECT o.id FROM orders o JOIN order_timeline t ON t.order_id = o.id AND t.seq = o.version \
+         WHERE t.to_status <> o.status",
+    ),
+];
+
+/// Runs the rules over orders. Each comes with the ids that violate it.
+///
+/// # Errors
+/// The database.
+pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let mut found = Vec::with_capacity(RULES.len() + 1);
+    for (rule, query) in RULES {
+        let rows: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
+            .fetch_all(&mut *conn)
+            .await?;
+        found.push((*rule, rows.into_iter().map(|(id,)| id).collect()));
+    }
+    found.push(("orders: every move is in the transition table", illegal_moves(conn).await?));
+    Ok(found)
+}
+
+async fn illegal_moves(conn: &mut Conn) -> Result<Vec<String>> {
+    let kinds: Vec<(Option<state::OrderStatus>, state::OrderMove, state::OrderStatus)> =
+        sqlx::query_as("SELECT DISTINCT from_status, event, to_status FROM order_timeline").fetch_all(conn).await?;
+    let illegal = kinds.into_iter().filter(|(from, event, to)| state::next(*from, *event) != Some(*to));
+    Ok(illegal.map(|(from, event, to)| format!("{from:?} --{event}--> {to}")).collect())
+}
+
+/// Unpaid orders and closing ones that are overdue by more than the bound.
+///
+/// # Errors
+/// The database.
+pub async fn stuck(conn: &mut Conn, now_ms: Millis) -> Result<Vec<OrderId>> {
+    let rows: Vec<(OrderId,)> = sqlx::query_as(
+        "SELECT id FROM orders WHERE status IN ('PENDING_PAYMENT', 'CLOSING') AND pay_before_ms < ? LIMIT ?",
+    )
+    .bind(now_ms - BOUND_MS)
+    .bind(SHOWN)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}

@@ -1,0 +1,203 @@
+//! Quotes: what an order would cost, line by line, with every rule's share. Server-side prices only.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::quote_token::{self, QuotePayload};
+use super::{
+    ADDRESS_NOT_FOUND_FOR_QUOTE, ADDRESS_REQUIRED, CART_EMPTY, COUPON_NOT_APPLICABLE, FULFILMENT_NOT_OFFERED,
+    Fulfilment, QUANTITY_NOT_AVAILABLE, SKU_NOT_SOLD, STORE_NOT_FOUND_FOR_QUOTE, STORE_PAUSED,
+};
+use crate::addresses::{self, Address};
+use crate::cart;
+use crate::catalog::{self, Offer};
+use crate::coupons;
+use crate::kernel::{AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms};
+use crate::platform::crypto;
+use crate::platform::ctx::Ctx;
+use crate::platform::db::Conn;
+use crate::pricing::{self, FreightTerms, LineIn, Priced};
+use crate::stores;
+
+/// How long a quote may be used.
+const QUOTE_LIFE_MS: Millis = minute_ms(15);
+/// Lines of one order.
+const LINES_MAX: usize = 50;
+
+/// A SKU and how many of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedLine {
+    pub sku_id: SkuId,
+    pub quantity: i64,
+}
+
+/// What a customer wants to order.
+#[derive(Debug, Clone)]
+pub struct QuoteRequest {
+    pub store_id: StoreId,
+    pub fulfilment: Fulfilment,
+    /// `None`: what is in the cart of this store.
+    pub lines: Option<Vec<WantedLine>>,
+    pub address_id: Option<AddressId>,
+    pub coupon_ids: Vec<CouponId>,
+}
+
+/// An answer that can be ordered.
+#[derive(Debug, Clone)]
+pub struct Quote {
+    pub store_id: StoreId,
+    pub fulfilment: Fulfilment,
+    pub currency: Currency,
+    pub priced: Priced,
+    /// What the lines are, in the order of `priced.lines`.
+    pub offers: Vec<Offer>,
+    pub expires_ms: Millis,
+    pub token: String,
+}
+
+/// What an order is made of: a quote with everything that was read for it.
+pub(super) struct Worked {
+    pub lines: Vec<WantedLine>,
+    pub currency: Currency,
+    pub priced: Priced,
+    /// In the order of `priced.lines`.
+    pub offers: Vec<Offer>,
+    pub address: Option<Address>,
+}
+
+/// Prices what `user` wants.
+///
+/// # Errors
+/// Whatever of it can't be ordered now, naming the line, the address or the coupon.
+pub async fn quote(ctx: &Ctx, user: &UserId, request: &QuoteRequest) -> Result<Quote> {
+    let conn = &mut *ctx.db.reader().await?;
+    let worked = work_out(conn, ctx, user, request).await?;
+    sign(ctx, user, request, worked)
+}
+
+pub(super) fn sign(ctx: &Ctx, user: &UserId, request: &QuoteRequest, worked: Worked) -> Result<Quote> {
+    let expires_ms = ctx.clock.now_ms() + QUOTE_LIFE_MS;
+    let payload = QuotePayload {
+        user_id: user.clone(),
+        store_id: request.store_id.clone(),
+        fulfilment: request.fulfilment,
+        address_id: request.address_id.clone(),
+        address_hash: worked.address.as_ref().map(address_hash).transpose()?,
+        lines: worked.lines,
+        coupon_ids: request.coupon_ids.clone(),
+        priced: worked.priced.clone(),
+        expires_ms,
+        nonce: crypto::hex(&crypto::random::<16>()),
+    };
+    Ok(Quote {
+        store_id: request.store_id.clone(),
+        fulfilment: request.fulfilment,
+        currency: worked.currency,
+        priced: worked.priced,
+        offers: worked.offers,
+        expires_ms,
+        token: quote_token::seal(&ctx.secrets, &payload)?,
+    })
+}
+
+pub(super) fn address_hash(address: &Address) -> Result<String> {
+    let json = serde_json::to_vec(address).map_err(|e| Failure::internal("hashing an address", e))?;
+    Ok(crypto::hex(&crypto::sha256(&json)))
+}
+
+/// Reads and prices. Runs in a transaction, too, when the order is placed.
+pub(super) async fn work_out(
+    conn: &mut Conn,
+    ctx: &Ctx,
+    user: &UserId,
+    request: &QuoteRequest,
+) -> Result<Worked> {
+    let store = stores::find(conn, &request.store_id)
+        .await?
+        .ok_or_else(|| Failure::new(&STORE_NOT_FOUND_FOR_QUOTE).field("/store_id"))?;
+    if store.paused {
+        return Err(Failure::new(&STORE_PAUSED).field("/store_id"));
+    }
+    if request.fulfilment != Fulfilment::Delivery {
+        return Err(Failure::new(&FULFILMENT_NOT_OFFERED).field("/fulfilment"));
+    }
+    let address = delivery_address(conn, ctx, user, request).await?;
+    let lines = match &request.lines {
+        Some(lines) => merged(lines),
+        None => {
+            let lines = cart::lines(conn, user, &request.store_id).await?;
+            merged(&lines.into_iter().map(|l| WantedLine { sku_id: l.sku_id, quantity: l.quantity }).collect::<Vec<_>>())
+        }
+    };
+    if lines.is_empty() {
+        return Err(Failure::new(&CART_EMPTY).field("/lines"));
+    }
+    if lines.len() > LINES_MAX {
+        return Err(Failure::invalid("/lines", format!("at most {LINES_MAX} different SKUs fit into one order")));
+    }
+    let offers = sold_offers(conn, &request.store_id, &lines).await?;
+    let terms = coupons::terms(conn, ctx, user, &request.store_id, &request.coupon_ids).await?;
+    let priced_lines: Vec<LineIn> = lines
+        .iter()
+        .zip(&offers)
+        .map(|(line, offer)| LineIn {
+            sku_id: line.sku_id.clone(),
+            unit_price_minor: offer.price_minor,
+            quantity: line.quantity,
+        })
+        .collect();
+    let freight =
+        FreightTerms { freight_minor: store.freight_minor, free_from_minor: store.free_freight_from_minor };
+    let priced = pricing::price(&priced_lines, &terms, &freight).map_err(|unmet| {
+        Failure::new(&COUPON_NOT_APPLICABLE).field("/coupon_ids/0").detail(unmet.to_string())
+    })?;
+    Ok(Worked { lines, currency: store.currency, priced, offers, address })
+}
+
+async fn delivery_address(
+    conn: &mut Conn,
+    ctx: &Ctx,
+    user: &UserId,
+    request: &QuoteRequest,
+) -> Result<Option<Address>> {
+    let Some(id) = &request.address_id else {
+        return Err(Failure::new(&ADDRESS_REQUIRED).field("/address_id"));
+    };
+    let address = addresses::find(conn, ctx, user, id).await?;
+    address.map(Some).ok_or_else(|| Failure::new(&ADDRESS_NOT_FOUND_FOR_QUOTE).field("/address_id"))
+}
+
+/// One line for each SKU, in the order of their ids: the order in which stock is locked, and in which a
+/// remainder of a discount falls.
+fn merged(lines: &[WantedLine]) -> Vec<WantedLine> {
+    let mut by_sku = BTreeMap::<&SkuId, i64>::new();
+    for line in lines {
+        *by_sku.entry(&line.sku_id).or_default() += line.quantity;
+    }
+    by_sku.into_iter().map(|(sku_id, quantity)| WantedLine { sku_id: sku_id.clone(), quantity }).collect()
+}
+
+/// The offers of these lines, in their order; each is on sale and there is enough of it.
+async fn sold_offers(conn: &mut Conn, store: &StoreId, lines: &[WantedLine]) -> Result<Vec<Offer>> {
+    let skus: Vec<SkuId> = lines.iter().map(|line| line.sku_id.clone()).collect();
+    let offers = catalog::offers(conn, store, &skus).await?;
+    lines
+        .iter()
+        .enumerate()
+        .map(|(index, line)| {
+            let offer = offers.iter().find(|offer| offer.sku_id == line.sku_id && offer.on_sale);
+            let Some(offer) = offer else {
+                return Err(Failure::new(&SKU_NOT_SOLD)
+                    .field(format!("/lines/{index}"))
+                    .with("sku_id", line.sku_id.as_str().into()));
+            };
+            if offer.available < line.quantity {
+                return Err(Failure::new(&QUANTITY_NOT_AVAILABLE)
+                    .field(format!("/lines/{index}/quantity"))
+                    .with("sku_id", line.sku_id.as_str().into())
+                    .with("available", offer.available.into()));
+            }
+            Ok(offer.clone())
+        })
+        .collect()
+}

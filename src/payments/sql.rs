@@ -1,0 +1,355 @@
+//! SQL of payments.
+
+use sqlx::FromRow;
+
+use super::{AttemptStatus, PaidNews, ProviderKind};
+use crate::kernel::{AttemptId, Currency, Millis, OrderId, Result, UserId};
+use crate::platform::db::{Conn, changed, inserted};
+
+/// A payment attempt.
+#[derive(Debug, Clone, FromRow)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub order_id: OrderId,
+    pub user_id: UserId,
+    pub provider: ProviderKind,
+    pub status: AttemptStatus,
+    pub out_trade_no: String,
+    pub appid: String,
+    pub mchid: String,
+    pub openid: String,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub time_expire_ms: Millis,
+    /// The exact bytes that started it, to be sent again.
+    pub request_body: String,
+    pub prepay_id: Option<String>,
+    pub prepaid_ms: Option<Millis>,
+    pub transaction_id: Option<String>,
+    pub paid_ms: Option<Millis>,
+    pub created_ms: Millis,
+    /// How often the channel was asked since it is in this state.
+    pub step: i64,
+}
+
+/// What arrived for an attempt.
+#[derive(Debug, Clone, FromRow)]
+pub struct Record {
+    pub kind: AttemptStatus,
+    pub mchid: String,
+    pub transaction_id: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub paid_ms: Millis,
+}
+
+macro_rules! attempt_columns {
+    () => {
+        "id, order_id, user_id, provider, status, out_trade_no, appid, mchid, openid, amount_minor, currency, \
+         time_expire_ms, request_body, prepay_id, prepaid_ms, transaction_id, paid_ms, created_ms, step"
+    };
+}
+
+pub async fn insert(conn: &mut Conn, attempt: &Attempt, next_ms: Millis) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO payment_attempts (id, order_id, user_id, provider, status, out_trade_no, appid, mchid, openid, \
+         amount_minor, currency, time_expire_ms, request_body, created_ms, step, next_ms, lease_until_ms) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0)",
+    )
+    .bind(&attempt.id)
+    .bind(&attempt.order_id)
+    .bind(&attempt.user_id)
+    .bind(attempt.provider)
+    .bind(attempt.status)
+    .bind(&attempt.out_trade_no)
+    .bind(&attempt.appid)
+    .bind(&attempt.mchid)
+    .bind(&attempt.openid)
+    .bind(attempt.amount_minor)
+    .bind(attempt.currency)
+    .bind(attempt.time_expire_ms)
+    .bind(&attempt.request_body)
+    .bind(attempt.created_ms)
+    .bind(next_ms)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// The database.
+pub async fn by_id(conn: &mut Conn, id: &AttemptId) -> Result<Option<Attempt>> {
+    Ok(sqlx::query_as(concat!("SELECT ", attempt_columns!(), " FROM payment_attempts WHERE id = ?"))
+        .bind(id)
+        .fetch_optional(conn)
+        .await?)
+}
+
+/// The attempt that the channel knows by this number.
+///
+/// # Errors
+/// The database.
+pub async fn by_number(conn: &mut Conn, mchid: &str, out_trade_no: &str) -> Result<Option<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE mchid = ? AND out_trade_no = ?"
+    ))
+    .bind(mchid)
+    .bind(out_trade_no)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// The attempt of a channel's transaction.
+///
+/// # Errors
+/// The database.
+pub async fn by_transaction(conn: &mut Conn, transaction_id: &str) -> Result<Option<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE transaction_id = ? ORDER BY id LIMIT 1"
+    ))
+    .bind(transaction_id)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// All attempts of an order, oldest first.
+///
+/// # Errors
+/// The database.
+pub async fn of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE order_id = ? ORDER BY id LIMIT 200"
+    ))
+    .bind(order)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// The attempt that paid an order.
+///
+/// # Errors
+/// The database.
+pub async fn paid_attempt(conn: &mut Conn, order: &OrderId) -> Result<Option<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE order_id = ? AND status = 'SUCCEEDED'"
+    ))
+    .bind(order)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// What arrived for an attempt.
+///
+/// # Errors
+/// The database.
+pub async fn record_of(conn: &mut Conn, attempt: &AttemptId) -> Result<Option<Record>> {
+    Ok(sqlx::query_as(
+        "SELECT kind, mchid, transaction_id, amount_minor, currency, paid_ms FROM payment_records WHERE attempt_id = ?",
+    )
+    .bind(attempt)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// CREATED → PREPAID; false when the attempt went on without this answer.
+pub async fn set_prepaid(conn: &mut Conn, id: &AttemptId, prepay_id: &str, now_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = 'PREPAID', prepay_id = ?, prepaid_ms = ? \
+             WHERE id = ? AND status IN ('CREATED', 'PREPAID')",
+        )
+        .bind(prepay_id)
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+pub async fn set_failed(conn: &mut Conn, id: &AttemptId, failure: &str, now_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = 'FAILED', failure = ?, closed_ms = ?, next_ms = NULL \
+             WHERE id = ? AND status = 'CREATED'",
+        )
+        .bind(failure.chars().take(200).collect::<String>())
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// CREATED, PREPAID → CLOSING, due now.
+pub async fn set_closing(conn: &mut Conn, id: &AttemptId, now_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = 'CLOSING', step = 0, next_ms = ? \
+             WHERE id = ? AND status IN ('CREATED', 'PREPAID')",
+        )
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// The channel has proved that it can't be paid any more.
+pub async fn set_closed(conn: &mut Conn, id: &AttemptId, now_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = 'CLOSED', closed_ms = ?, next_ms = NULL \
+             WHERE id = ? AND status IN ('CREATED', 'PREPAID', 'CLOSING')",
+        )
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// Money arrived: from any state but those of money that had arrived before.
+pub async fn set_arrived(
+    conn: &mut Conn,
+    id: &AttemptId,
+    status: AttemptStatus,
+    news: &PaidNews,
+    now_ms: Millis,
+) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = ?, transaction_id = ?, paid_ms = ?, next_ms = NULL \
+             WHERE id = ? AND status IN ('CREATED', 'PREPAID', 'CLOSING', 'CLOSED', 'FAILED')",
+        )
+        .bind(status)
+        .bind(&news.transaction_id)
+        .bind(news.paid_ms.unwrap_or(now_ms))
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+pub async fn insert_record(
+    conn: &mut Conn,
+    attempt: &Attempt,
+    kind: AttemptStatus,
+    news: &PaidNews,
+    now_ms: Millis,
+) -> Result<bool> {
+    inserted(
+        sqlx::query(
+            "INSERT INTO payment_records (attempt_id, order_id, kind, mchid, transaction_id, amount_minor, \
+             payer_minor, currency, paid_ms, recorded_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&attempt.id)
+        .bind(&attempt.order_id)
+        .bind(kind)
+        .bind(&news.mchid)
+        .bind(&news.transaction_id)
+        .bind(news.total_minor)
+        .bind(news.payer_minor)
+        .bind(&news.currency)
+        .bind(news.paid_ms.unwrap_or(now_ms))
+        .bind(now_ms)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// Attempts that could still be paid, as far as is known.
+pub async fn live_of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE order_id = ? AND status IN ('CREATED', 'PREPAID', 'CLOSING') ORDER BY id"
+    ))
+    .bind(order)
+    .fetch_all(conn)
+    .await?)
+}
+
+pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
+    let row: Option<(AttemptId,)> =
+        sqlx::query_as("SELECT id FROM payment_attempts WHERE order_id = ? AND status = 'MISMATCH' LIMIT 1")
+            .bind(order)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
+}
+
+pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Attempt>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM payment_attempts WHERE next_ms <= ? AND lease_until_ms <= ? ORDER BY next_ms LIMIT ?"
+    ))
+    .bind(now_ms)
+    .bind(now_ms)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?)
+}
+
+pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
+    let (next,): (Option<i64>,) =
+        sqlx::query_as("SELECT MIN(next_ms) FROM payment_attempts WHERE next_ms IS NOT NULL").fetch_one(conn).await?;
+    Ok(next)
+}
+
+/// Takes a due attempt for a while; false when somebody else has it.
+pub async fn claim(conn: &mut Conn, id: &AttemptId, now_ms: Millis, until_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET lease_until_ms = ? WHERE id = ? AND next_ms <= ? AND lease_until_ms <= ?",
+        )
+        .bind(until_ms)
+        .bind(id)
+        .bind(now_ms)
+        .bind(now_ms)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// When the channel is asked next, if nothing else happened to the attempt meanwhile.
+pub async fn schedule(
+    conn: &mut Conn,
+    id: &AttemptId,
+    status: AttemptStatus,
+    step: i64,
+    next_ms: Option<Millis>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE payment_attempts SET step = ?, next_ms = ?, lease_until_ms = 0 WHERE id = ? AND status = ?",
+    )
+    .bind(step)
+    .bind(next_ms)
+    .bind(id)
+    .bind(status)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Asks the channel at once.
+pub async fn hurry(conn: &mut Conn, id: &AttemptId, now_ms: Millis) -> Result<()> {
+    sqlx::query(
+        "UPDATE payment_attempts SET next_ms = ?, lease_until_ms = 0 \
+         WHERE id = ? AND status IN ('CREATED', 'PREPAID', 'CLOSING') AND (next_ms IS NULL OR next_ms > ?)",
+    )
+    .bind(now_ms)
+    .bind(id)
+    .bind(now_ms)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
