@@ -47,3 +47,13 @@ pub mod order_views;
 pub mod notifications;
 
 pub mod admin;
+
+pub mod demo;
+
+pub mod checks;
+
+pub mod routes;
+
+pub mod app;
+
+pub mod doctor;

@@ -51,7 +51,7 @@ impl Example for QuoteInput {
             store_id: StoreId::from_tail("00000000000000000000000001"),
             fulfilment: Fulfilment::Delivery,
             lines: Some(vec![LineInput { sku_id: SkuId::from_tail("00000000000000000000000001"), quantity: 2 }]),
-            address_id: Some(AddressId::from_tail("00000000000000000000000001")),
+            address_id: Some(AddressId::from_tail(&"0".repeat(26))),
             coupon_ids: None,
         }
     }

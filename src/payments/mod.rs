@@ -19,7 +19,8 @@ pub use api::{AttemptView, PaymentsApi, attempt_views};
 pub use callbacks::receive;
 pub use close::on_order_closing;
 pub use invariants::invariants;
-pub use provider::{ChannelError, PaidNews, Provider, RefundNews, RefundRequest, RefundState, Standing};
+pub use provider::{
+    ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState, Standing};
 pub use settle::settle_notice;
 pub use sql::{Attempt, by_id, by_number, by_transaction, of_order, paid_attempt, record_of};
 pub use start::start;

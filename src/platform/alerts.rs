@@ -92,3 +92,13 @@ pub async fn list(conn: &mut Conn, after: Option<&Cursor>, limit: Limit) -> Resu
     .await?;
     Ok(Page::cut(rows, limit, |alert| alert.id.to_string()))
 }
+
+/// How many alerts are open.
+///
+/// # Errors
+/// The database.
+pub async fn count(conn: &mut Conn) -> Result<i64> {
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM alerts WHERE closed_ms IS NULL").fetch_one(conn).await?;
+    Ok(count)
+}

@@ -39,10 +39,12 @@ pub enum Work {
     Refunds,
     /// Shipping information to upload.
     Shipping,
+    /// Messages to send.
+    Messages,
 }
 
 impl Work {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 }
 
 tokio::task_local! {

@@ -12,3 +12,4 @@ pub mod inbox;
 pub mod kv;
 pub mod secrets;
 pub mod web;
+pub mod worker;

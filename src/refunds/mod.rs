@@ -20,7 +20,7 @@ pub use by_system::{on_cancelled_order_paid, on_payment_orphaned};
 pub use decide::{approve, reject, retry, withdraw};
 pub use invariants::{invariants, stuck};
 pub use request::request;
-pub use settle::settle_notice;
+pub use settle::{NO_MONEY, settle_notice};
 pub use sql::{Refund, RefundLine, by_id, find_lines, list, of_order};
 pub use worker::{next_due, tick};
 

@@ -12,14 +12,12 @@ use crate::config::CompensationPolicy;
 use crate::events::Event;
 use crate::kernel::{Actor, CouponTemplateId, Failure, RefundId, Result};
 use crate::orders::{self, LineRefund, ORDER_CHANGED, Order, OrderLine, OrderMove, Plan, RefundMoney};
-use crate::payments::{RefundNews, RefundState as ChannelState};
+use crate::payments::{REFUND_NEWS, RefundNews, RefundState as ChannelState};
 use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx};
 use crate::platform::inbox::{self, Notice, Settled};
 
-/// Inbox kind of news from the channel; the notice's reader names it so, too.
-const REFUND_NEWS: &str = "refund";
 /// Inbox kind of a refund for which no money has to move.
 pub const NO_MONEY: &str = "refund_without_money";
 const ACTOR: Actor = Actor::System("refund");

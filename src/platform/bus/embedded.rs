@@ -8,9 +8,8 @@ use futures_util::stream::FuturesUnordered;
 
 use super::{Delivery, DeliveryState, Handled, Subscription, sql};
 use crate::events::{Event, Kind};
-use crate::kernel::{Millis, Result, minute_ms};
+use crate::kernel::{Millis, Result};
 use crate::platform::ctx::Ctx;
-use crate::platform::db::Work;
 use crate::telemetry::with_request_id;
 
 /// Rows that one round reads.
@@ -52,31 +51,8 @@ impl Embedded {
         self.up.load(Ordering::SeqCst)
     }
 
-    pub async fn run(&self, ctx: &Ctx) {
-        loop {
-            match self.tick(ctx).await {
-                Ok(0) => self.rest(ctx).await,
-                Ok(_) => {}
-                Err(failure) => {
-                    tracing::error!("the bus could not work: {failure}");
-                    ctx.clock.sleep_until(ctx.clock.now_ms() + FIRST_PAUSE_MS).await;
-                }
-            }
-        }
-    }
-
-    /// Until something is committed, or the next due time.
-    async fn rest(&self, ctx: &Ctx) {
-        let now_ms = ctx.clock.now_ms();
-        let next_ms = match ctx.db.reader().await {
-            Ok(mut conn) => sql::next_due(&mut conn).await.ok().flatten(),
-            Err(_) => None,
-        };
-        let wake_ms = next_ms.map_or(now_ms + minute_ms(1), |due_ms| due_ms.max(now_ms + 10));
-        tokio::select! {
-            () = ctx.db.woken(Work::Bus) => {}
-            () = ctx.clock.sleep_until(wake_ms) => {}
-        }
+    pub async fn next_due(&self, ctx: &Ctx) -> Result<Option<Millis>> {
+        sql::next_due(&mut *ctx.db.reader().await?).await
     }
 
     pub async fn tick(&self, ctx: &Ctx) -> Result<usize> {

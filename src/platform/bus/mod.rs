@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use dead_letters::{DeadLetter, discard, list as dead_letters, replay};
 pub use outbox::{Staged, stage};
-pub use sql::{lag_ms, overdue};
+pub use sql::{count_parked, delete_old, lag_ms, overdue};
 
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Tx};
@@ -137,9 +137,12 @@ impl Bus {
         self.backend().tick(ctx).await
     }
 
-    /// Ticks until the task is dropped, awake on every commit that staged something and at due times.
-    pub async fn run(&self, ctx: &Ctx) {
-        self.backend().run(ctx).await;
+    /// When the next event or delivery is due.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn next_due(&self, ctx: &Ctx) -> Result<Option<Millis>> {
+        self.backend().next_due(ctx).await
     }
 
     /// Reaches every node at once; whoever needs it to survive a crash stages the same event, too.

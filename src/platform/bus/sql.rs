@@ -244,6 +244,10 @@ pub async fn move_parked(
     )
 }
 
+/// How many dead letters there are.
+///
+/// # Errors
+/// The database.
 pub async fn count_parked(conn: &mut Conn) -> Result<i64> {
     let (count,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").fetch_one(conn).await?;
@@ -251,6 +255,9 @@ pub async fn count_parked(conn: &mut Conn) -> Result<i64> {
 }
 
 /// Forgets events that every subscription has handled long ago.
+///
+/// # Errors
+/// The database.
 pub async fn delete_old(conn: &mut Conn, before_ms: Millis) -> Result<()> {
     sqlx::query(
         "DELETE FROM outbox WHERE state = 'SENT' AND due_ms < ? AND NOT EXISTS (SELECT 1 FROM deliveries d \

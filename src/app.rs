@@ -1,0 +1,495 @@
+//! The only place that wires things: ports, clients, the list of subscriptions, the list of workers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
+use tokio::sync::watch;
+
+use crate::config::{Config, Mode, WechatMode, pem};
+use crate::identity::Sessions;
+use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
+use crate::payments::{Channel, Provider};
+use crate::platform::bus::{self, Bus, Subscription};
+use crate::platform::ctx::{Ctx, Parts};
+use crate::platform::db::{Db, Work};
+use crate::platform::inbox::{Handler, Inbox};
+use crate::platform::kv::Kv;
+use crate::platform::secrets::Secrets;
+use crate::platform::worker::Worker;
+use crate::platform::{alerts, idempotency};
+use crate::routes::Surface;
+use crate::sandbox::{self, Sandbox, demo as demo_keys};
+use crate::staff::FirstAccount;
+use crate::stores::Stores;
+use crate::telemetry::Metrics;
+use crate::wechat::mini::{Mini, MiniOptions};
+use crate::wechat::pay::{Pay, PayOptions};
+use crate::wechat::push::{Push, PushOptions};
+use crate::{
+    addresses, cart, catalog, coupons, identity, notifications, order_views, orders, payments, refunds, routes,
+    shipping, staff, stores,
+};
+
+/// The second address of WeChat Pay's API, for when the first can't be reached.
+const PAY_FALLBACK_URL: &str = "https://api2.mch.weixin.qq.com";
+
+/// A wired program: its parts are public for tests and commands.
+pub struct App {
+    pub ctx: Ctx,
+    pub surface: Surface,
+    /// Runs beside the server in sandbox mode.
+    pub sandbox: Option<Sandbox>,
+    /// Made by this start.
+    pub first_account: Option<FirstAccount>,
+    /// Base URL of the API, as bound.
+    pub url: String,
+    workers: Vec<Worker>,
+    acceptor: Option<NoDelay>,
+}
+
+/// The catalogue of all codes.
+pub fn codes() -> Vec<&'static Code> {
+    let tables: [&[&'static Code]; 14] = [
+        common::CODES,
+        bus::CODES,
+        staff::CODES,
+        identity::CODES,
+        addresses::CODES,
+        stores::CODES,
+        catalog::CODES,
+        coupons::CODES,
+        cart::CODES,
+        orders::CODES,
+        payments::CODES,
+        refunds::CODES,
+        shipping::CODES,
+        notifications::CODES,
+    ];
+    let mut codes = tables.concat();
+    codes.extend_from_slice(order_views::CODES);
+    codes
+}
+
+impl App {
+    /// Opens the ports, migrates, binds the address, starts the sandbox if it is to play WeChat.
+    ///
+    /// # Errors
+    /// Whatever keeps the program from starting, with what to do about it.
+    pub async fn build(mut config: Config, clock: Clock) -> Result<Self> {
+        refuse_unsafe(&config)?;
+        let acceptor = bind(&config.server.listen).await?;
+        let url = acceptor.url();
+        if config.server.public_url.is_empty() {
+            config.server.public_url.clone_from(&url);
+        }
+        let sandbox = match config.wechat.mode {
+            WechatMode::Sandbox => Some(start_sandbox(&config, &clock, &url).await?),
+            WechatMode::Live => None,
+        };
+        if let Some(sandbox) = &sandbox {
+            use_demo_identity(&mut config, sandbox.url());
+        }
+        let (mini, push, channel) = clients(&config, &clock)?;
+        let ctx = Self::context(config, clock).await?;
+        ctx.db.migrate().await?;
+        let first_account = staff::ensure_first(&ctx).await?;
+        let sessions = Sessions::default();
+        let stores = Stores::new(&ctx);
+        ctx.bus.subscribe(subscriptions(&mini, &sessions, &stores));
+        let workers = workers(&mini, &channel);
+        let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
+        let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, phone_origin };
+        Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: Some(acceptor) })
+    }
+
+    /// The ports alone, for commands that serve nothing.
+    ///
+    /// # Errors
+    /// A port can't be opened, or a secret is no secret.
+    pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
+        let db = Db::open(&config.database).await?;
+        let secrets = Secrets::new(&config.secrets.master_key)?;
+        let kv = Kv::embedded(config.kv.max_entries, clock.clone());
+        let metrics = Arc::new(Metrics::default());
+        Ok(Ctx::new(Parts { db, kv, bus: Bus::embedded(), clock, config, secrets, metrics, codes: codes() }))
+    }
+
+    /// The bound address, for somebody who serves [`routes::routes`] without the background work (tests).
+    pub fn take_acceptor(&mut self) -> Option<NoDelay> {
+        self.acceptor.take()
+    }
+
+    /// One round of all background work that is due. Answers how much was done.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn tick(&self) -> Result<usize> {
+        let mut done = 0;
+        for worker in &self.workers {
+            done += worker.tick(&self.ctx).await?;
+        }
+        Ok(done)
+    }
+
+    /// One look of the backstop at what lost messages left behind, and the clean-up of what nobody needs.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn sweep(&self) -> Result<usize> {
+        sweep(&self.ctx).await
+    }
+
+    /// Serves until `stop`, then lets requests in flight end and stops the background work cleanly.
+    ///
+    /// # Errors
+    /// The listener broke.
+    pub async fn serve(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let Some(acceptor) = self.take_acceptor() else {
+            return Err(Failure::internal("serving", "this program is served already"));
+        };
+        let (stopping, stopped) = watch::channel(false);
+        let mut background = tokio::task::JoinSet::new();
+        for worker in self.workers.clone() {
+            let (ctx, stopped) = (self.ctx.clone(), stopped.clone());
+            background.spawn(async move { worker.run(&ctx, stopped).await });
+        }
+        background.spawn(sweep_loop(self.ctx.clone(), stopped.clone()));
+        if let Some(sandbox) = self.sandbox.clone() {
+            let mut stopped = stopped.clone();
+            background.spawn(async move {
+                tokio::select! {
+                    () = sandbox.run() => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
+                }
+            });
+        }
+        if !self.ctx.config.server.metrics_listen.is_empty() {
+            let metrics = bind(&self.ctx.config.server.metrics_listen).await?;
+            let mut stopped = stopped.clone();
+            let endpoint = routes::metrics_route(&self.surface);
+            background.spawn(async move {
+                let ended = async move {
+                    let _ = stopped.wait_for(|stop| *stop).await;
+                };
+                if let Err(error) = Server::new_with_acceptor(metrics).run_with_graceful_shutdown(endpoint, ended, None).await {
+                    tracing::error!("the metrics address is gone: {error}");
+                }
+            });
+        }
+        let grace = Duration::from_millis(self.ctx.config.server.shutdown_grace_ms);
+        let served = Server::new_with_acceptor(acceptor)
+            .run_with_graceful_shutdown(routes::routes(&self.surface), stop, Some(grace))
+            .await;
+        let _ = stopping.send(true);
+        if tokio::time::timeout(grace, background.join_all()).await.is_err() {
+            tracing::warn!("background work did not end in time; what it left is taken up at the next start");
+        }
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.stop().await;
+        }
+        self.ctx.db.close().await;
+        served.map_err(|e| Failure::internal("serving", e))
+    }
+}
+
+/// The list of all subscriptions. The sender of an event knows none of them.
+fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
+    let (sessions, stores) = (sessions.clone(), stores.clone());
+    let mut list = vec![
+        Subscription::new("identity.session-revoked", &["SessionRevoked"], move |_, d| {
+            let sessions = sessions.clone();
+            Box::pin(async move { identity::on_session_revoked(&sessions, d).await })
+        }),
+        Subscription::new("stores.changed", &["StoreChanged"], move |_, d| {
+            let stores = stores.clone();
+            Box::pin(async move { stores::on_store_changed(&stores, d).await })
+        }),
+        Subscription::new("coupons.new-user", &["UserRegistered"], |ctx, d| {
+            Box::pin(coupons::on_user_registered(ctx, d))
+        }),
+        Subscription::new("orders.payment-deadline", &["PaymentDeadline"], |ctx, d| {
+            Box::pin(orders::on_payment_deadline(ctx, d))
+        }),
+        Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| Box::pin(orders::on_completion_due(ctx, d))),
+        Subscription::new("orders.after-sale", &["AfterSaleEnded"], |ctx, d| {
+            Box::pin(orders::on_after_sale_ended(ctx, d))
+        }),
+        Subscription::new("payments.close", &["OrderClosing"], |ctx, d| Box::pin(payments::on_order_closing(ctx, d))),
+        Subscription::new("refunds.orphan", &["PaymentOrphaned"], |ctx, d| {
+            Box::pin(refunds::on_payment_orphaned(ctx, d))
+        }),
+        Subscription::new("refunds.cancelled", &["CancelledOrderPaid"], |ctx, d| {
+            Box::pin(refunds::on_cancelled_order_paid(ctx, d))
+        }),
+        Subscription::new("coupons.refund", &["RefundSettled"], |ctx, d| Box::pin(coupons::on_refund_settled(ctx, d))),
+    ];
+    list.extend(shipping::subscriptions());
+    list.extend(notifications::subscriptions(mini));
+    list
+}
+
+/// Who settles which kind of notice.
+fn inbox() -> Inbox {
+    Inbox::new(vec![
+        Handler::new(payments::PAYMENT_NEWS, |ctx, n| Box::pin(payments::settle_notice(ctx, n))),
+        Handler::new(payments::REFUND_NEWS, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
+        Handler::new(refunds::NO_MONEY, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
+        Handler::new(shipping::PUSH_NEWS, |ctx, n| Box::pin(shipping::settle_notice(ctx, n))),
+    ])
+}
+
+fn workers(mini: &Mini, channel: &Channel) -> Vec<Worker> {
+    let inbox = Arc::new(inbox());
+    let settling = inbox.clone();
+    let (paying, refunding, shipping_mini, messages_mini) = (channel.clone(), channel.clone(), mini.clone(), mini.clone());
+    vec![
+        Worker::new("bus", Work::Bus, |ctx| Box::pin(ctx.bus.tick(ctx)), |ctx| Box::pin(ctx.bus.next_due(ctx))),
+        Worker::new(
+            "inbox",
+            Work::Inbox,
+            move |ctx| {
+                let inbox = inbox.clone();
+                Box::pin(async move { inbox.tick(ctx).await })
+            },
+            move |ctx| {
+                let inbox = settling.clone();
+                Box::pin(async move { inbox.next_due(ctx).await })
+            },
+        ),
+        Worker::new(
+            "payments",
+            Work::Payments,
+            move |ctx| {
+                let channel = paying.clone();
+                Box::pin(async move { payments::tick(ctx, &channel).await })
+            },
+            |ctx| Box::pin(payments::next_due(ctx)),
+        ),
+        Worker::new(
+            "refunds",
+            Work::Refunds,
+            move |ctx| {
+                let channel = refunding.clone();
+                Box::pin(async move { refunds::tick(ctx, &channel).await })
+            },
+            |ctx| Box::pin(refunds::next_due(ctx)),
+        ),
+        Worker::new(
+            "shipping",
+            Work::Shipping,
+            move |ctx| {
+                let mini = shipping_mini.clone();
+                Box::pin(async move { shipping::tick(ctx, &mini).await })
+            },
+            |ctx| Box::pin(shipping::next_due(ctx)),
+        ),
+        Worker::new(
+            "messages",
+            Work::Messages,
+            move |ctx| {
+                let mini = messages_mini.clone();
+                Box::pin(async move { notifications::tick(ctx, &mini).await })
+            },
+            |ctx| Box::pin(notifications::next_due(ctx)),
+        ),
+    ]
+}
+
+async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        if ctx.config.sweep.enabled
+            && let Err(failure) = sweep(&ctx).await
+        {
+            tracing::error!("the sweep could not work: {failure}");
+        }
+        if let Err(failure) = measure(&ctx).await {
+            tracing::warn!("levels were not measured: {failure}");
+        }
+        let next_ms = ctx.clock.now_ms() + ctx.config.sweep.interval_s * 1_000;
+        tokio::select! {
+            () = ctx.clock.sleep_until(next_ms) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+async fn sweep(ctx: &Ctx) -> Result<usize> {
+    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await?;
+    let now_ms = ctx.clock.now_ms();
+    let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                idempotency::delete_old(tx, now_ms - day_ms(2)).await?;
+                bus::delete_old(tx, events_before).await
+            })
+        })
+        .await?;
+    Ok(done)
+}
+
+/// The levels that somebody watches.
+async fn measure(ctx: &Ctx) -> Result<()> {
+    let conn = &mut *ctx.db.reader().await?;
+    ctx.metrics.set("bus_lag_ms", bus::lag_ms(conn, ctx.clock.now_ms()).await?);
+    ctx.metrics.set("dead_letters", bus::count_parked(conn).await?);
+    ctx.metrics.set("open_alerts", alerts::count(conn).await?);
+    Ok(())
+}
+
+/// Production runs on real secrets, real WeChat, and an address that WeChat can reach.
+pub fn refuse_unsafe(config: &Config) -> Result<()> {
+    if config.mode == Mode::Development {
+        return Ok(());
+    }
+    let refuse = |what: &str| Err(Failure::internal("starting in production mode", what));
+    if config.has_demo_master_key() {
+        return refuse("secrets.master_key is the public demo key; make one: openssl rand -hex 32");
+    }
+    if config.wechat.mode == WechatMode::Sandbox {
+        return refuse("wechat.mode is \"sandbox\"; set it to \"live\" and give appid, secret and the wechat_pay keys");
+    }
+    if config.wechat_pay.apiv3_key == demo_keys::APIV3_KEY
+        || config.wechat.secret == demo_keys::APP_SECRET
+        || pem(&config.wechat_pay.merchant_private_key)?.trim() == demo_keys::MERCHANT_PRIVATE_KEY_PEM.trim()
+    {
+        return refuse("a key of the sandbox is in use; take the merchant's and the mini-program's own");
+    }
+    let url = &config.server.public_url;
+    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    let private = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+    if private {
+        return refuse("server.public_url must be https:// and a public host name: WeChat Pay calls it");
+    }
+    Ok(())
+}
+
+async fn start_sandbox(config: &Config, clock: &Clock, url: &str) -> Result<Sandbox> {
+    if let Some(folder) = std::path::Path::new(&config.sandbox.database).parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Failure::internal("making the sandbox's folder", e))?;
+    }
+    Sandbox::start(sandbox::Options {
+        listen: config.sandbox.listen.clone(),
+        database: config.sandbox.database.clone(),
+        clock: clock.clone(),
+        clock_is_shared: true,
+        shop_url: Some(url.to_owned()),
+        push_url: Some(format!("{url}/callbacks/wechat/messages")),
+    })
+    .await
+}
+
+/// In sandbox mode WeChat is the sandbox, with its keys; template ids that are set stay.
+fn use_demo_identity(config: &mut Config, sandbox_url: &str) {
+    let wechat = &mut config.wechat;
+    wechat.base_url = sandbox_url.to_owned();
+    wechat.appid = demo_keys::APPID.to_owned();
+    wechat.secret = demo_keys::APP_SECRET.to_owned();
+    wechat.push_token = demo_keys::PUSH_TOKEN.to_owned();
+    wechat.push_encoding_aes_key = demo_keys::PUSH_ENCODING_AES_KEY.to_owned();
+    for (template, id) in [
+        (&mut wechat.templates.wait_pay, demo_keys::TEMPLATE_WAIT_PAY),
+        (&mut wechat.templates.cancel, demo_keys::TEMPLATE_CANCELLED),
+        (&mut wechat.templates.confirm, demo_keys::TEMPLATE_CONFIRM),
+        (&mut wechat.templates.pay, demo_keys::TEMPLATE_PAID),
+        (&mut wechat.templates.finished, demo_keys::TEMPLATE_FINISHED),
+        (&mut wechat.templates.refund, demo_keys::TEMPLATE_REFUND),
+    ] {
+        if template.is_empty() {
+            *template = id.to_owned();
+        }
+    }
+    let pay = &mut config.wechat_pay;
+    pay.base_url = sandbox_url.to_owned();
+    pay.mchid = demo_keys::MCHID.to_owned();
+    pay.merchant_serial = demo_keys::MERCHANT_SERIAL.to_owned();
+    pay.merchant_private_key = demo_keys::MERCHANT_PRIVATE_KEY_PEM.to_owned();
+    pay.apiv3_key = demo_keys::APIV3_KEY.to_owned();
+    pay.public_key_id = demo_keys::PUBLIC_KEY_ID.to_owned();
+    pay.public_key = demo_keys::PUBLIC_KEY_PEM.to_owned();
+}
+
+/// Clients of WeChat, the message push, and the payment channel.
+///
+/// # Errors
+/// A key that is missing or unusable; the text names it.
+pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> {
+    let wechat = &config.wechat;
+    let mini = Mini::new(
+        MiniOptions {
+            base_url: wechat.base_url.clone(),
+            appid: wechat.appid.clone(),
+            secret: wechat.secret.clone(),
+            timeout_ms: wechat.timeout_ms,
+        },
+        clock.clone(),
+    )?;
+    let aes_key = Some(wechat.push_encoding_aes_key.clone()).filter(|key| !key.is_empty());
+    let push = Push::new(PushOptions {
+        appid: wechat.appid.clone(),
+        token: wechat.push_token.clone(),
+        encoding_aes_key: aes_key,
+    })?;
+    let pay = &config.wechat_pay;
+    let mut public_keys = Vec::new();
+    for (id, key) in [(&pay.public_key_id, &pay.public_key), (&pay.next_public_key_id, &pay.next_public_key)] {
+        if !id.is_empty() {
+            public_keys.push((id.clone(), pem(key)?));
+        }
+    }
+    let live = config.wechat.mode == WechatMode::Live;
+    let pay = Pay::new(
+        PayOptions {
+            base_url: pay.base_url.clone(),
+            fallback_url: live.then(|| PAY_FALLBACK_URL.to_owned()),
+            appid: wechat.appid.clone(),
+            mchid: pay.mchid.clone(),
+            merchant_serial: pay.merchant_serial.clone(),
+            merchant_private_key_pem: pem(&pay.merchant_private_key)?,
+            apiv3_key: pay.apiv3_key.clone(),
+            public_keys,
+            platform_certificates: pay.platform_certificates,
+            timeout_ms: pay.timeout_ms,
+        },
+        clock.clone(),
+    )?;
+    let public_url = config.server.public_url.trim_end_matches('/').to_owned();
+    Ok((mini, push, Channel { provider: Provider::WechatPay(pay), public_url }))
+}
+
+async fn bind(listen: &str) -> Result<NoDelay> {
+    let acceptor = TcpListener::bind(listen.to_owned()).into_acceptor().await.map_err(|e| {
+        Failure::internal(format!("binding {listen}: is another program there? Set server.listen to another address"), e)
+    })?;
+    Ok(NoDelay(acceptor))
+}
+
+/// TCP without Nagle's delay: small answers go out at once.
+pub struct NoDelay(TcpAcceptor);
+
+impl NoDelay {
+    fn url(&self) -> String {
+        let address = self.0.local_addr().first().and_then(|local| local.as_socket_addr().copied());
+        address.map(|address: SocketAddr| format!("http://{address}")).unwrap_or_default()
+    }
+}
+
+impl Acceptor for NoDelay {
+    type Io = <TcpAcceptor as Acceptor>::Io;
+
+    fn local_addr(&self) -> Vec<poem::web::LocalAddr> {
+        self.0.local_addr()
+    }
+
+    async fn accept(
+        &mut self,
+    ) -> std::io::Result<(Self::Io, poem::web::LocalAddr, poem::web::RemoteAddr, poem::http::uri::Scheme)> {
+        let accepted = self.0.accept().await?;
+        accepted.0.set_nodelay(true)?;
+        Ok(accepted)
+    }
+}

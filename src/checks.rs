@@ -1,0 +1,79 @@
+//! `minimall check`: every invariant of every feature, each with its count, in one snapshot.
+
+use crate::kernel::{Millis, Result, minute_ms};
+use crate::platform::ctx::Ctx;
+use crate::platform::db::Conn;
+use crate::platform::{alerts, bus, inbox};
+use crate::{addresses, catalog, coupons, identity, orders, payments, refunds, shipping, staff};
+
+/// How late an event may be before it counts as stuck.
+const BUS_BOUND_MS: Millis = minute_ms(10);
+
+/// One rule and what violates it.
+#[derive(Debug)]
+pub struct Finding {
+    pub rule: String,
+    /// Ids, at most 20.
+    pub violations: Vec<String>,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub findings: Vec<Finding>,
+    /// Work in flight, and what waits for a person: neither is a violation.
+    pub waiting: Vec<(&'static str, i64)>,
+}
+
+impl Report {
+    pub fn violations(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| !finding.violations.is_empty())
+    }
+
+    fn add(&mut self, rules: Vec<(&'static str, Vec<String>)>) {
+        let findings = rules.into_iter().map(|(rule, violations)| Finding { rule: rule.to_owned(), violations });
+        self.findings.extend(findings);
+    }
+}
+
+/// Checks a live database.
+///
+/// # Errors
+/// The database.
+pub async fn run(ctx: &Ctx) -> Result<Report> {
+    let mut snapshot = ctx.db.snapshot().await?;
+    let conn: &mut Conn = &mut snapshot;
+    let mut report = Report::default();
+    report.add(staff::invariants(conn).await?);
+    report.add(identity::invariants(conn).await?);
+    report.add(addresses::invariants(conn).await?);
+    report.add(catalog::invariants(conn).await?);
+    report.add(coupons::invariants(conn).await?);
+    report.add(orders::invariants(conn).await?);
+    report.add(payments::invariants(conn).await?);
+    report.add(refunds::invariants(conn).await?);
+    report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
+    liveness(conn, ctx.clock.now_ms(), &mut report).await?;
+    waiting(conn, &mut report).await?;
+    Ok(report)
+}
+
+async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Result<()> {
+    const SHOWN: i64 = 20;
+    let orders = orders::stuck(conn, now_ms).await?.iter().map(ToString::to_string).collect();
+    report.add(vec![
+        ("liveness: no event waits long after its time", bus::overdue(conn, now_ms - BUS_BOUND_MS, SHOWN).await?),
+        ("liveness: no notice waits long", inbox::overdue(conn, now_ms - inbox::BOUND_MS, SHOWN).await?),
+        ("liveness: no unpaid or closing order is long past its deadline", orders),
+        ("liveness: no refund waits long for the channel", refunds::stuck(conn, now_ms).await?),
+    ]);
+    Ok(())
+}
+
+async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
+    report.waiting = vec![
+        ("dead letters", bus::count_parked(conn).await?),
+        ("open alerts", alerts::count(conn).await?),
+    ];
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Background work: each kind is a `tick` that does what is due, awake when a transaction has left work
+//! behind and when something becomes due. Tests call the ticks themselves.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::ctx::Ctx;
+use super::db::{BoxFuture, Work};
+use crate::kernel::{Millis, Result, minute_ms};
+
+/// The longest sleep: whatever wake-up was lost, work is looked for again.
+const LONGEST_REST_MS: Millis = minute_ms(1);
+/// The shortest: a due row that another node has claimed is looked at again then.
+const SHORTEST_REST_MS: Millis = 20;
+/// The pause after a tick that failed.
+const PAUSE_MS: Millis = 1_000;
+
+type Tick = Arc<dyn for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<usize>> + Send + Sync>;
+type NextDue = Arc<dyn for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<Option<Millis>>> + Send + Sync>;
+
+/// One kind of background work.
+#[derive(Clone)]
+pub struct Worker {
+    pub name: &'static str,
+    work: Work,
+    tick: Tick,
+    next_due: NextDue,
+}
+
+impl Worker {
+    pub fn new<T, N>(name: &'static str, work: Work, tick: T, next_due: N) -> Self
+    where
+        T: for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<usize>> + Send + Sync + 'static,
+        N: for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<Option<Millis>>> + Send + Sync + 'static,
+    {
+        Self { name, work, tick: Arc::new(tick), next_due: Arc::new(next_due) }
+    }
+
+    /// Does what is due. Answers how much was done.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn tick(&self, ctx: &Ctx) -> Result<usize> {
+        (self.tick)(ctx).await
+    }
+
+    /// Ticks until `stop` says so; a tick that has begun is finished.
+    pub async fn run(&self, ctx: &Ctx, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let now_ms = ctx.clock.now_ms();
+            let wake_ms = match self.tick(ctx).await {
+                Ok(0) => match (self.next_due)(ctx).await {
+                    // Due, and yet nothing was done: somebody else has it.
+                    Ok(Some(due_ms)) => due_ms.clamp(now_ms + SHORTEST_REST_MS, now_ms + LONGEST_REST_MS),
+                    Ok(None) => now_ms + LONGEST_REST_MS,
+                    Err(_) => now_ms + PAUSE_MS,
+                },
+                Ok(_) => continue,
+                Err(failure) => {
+                    tracing::error!("{} could not work: {failure}", self.name);
+                    now_ms + PAUSE_MS
+                }
+            };
+            tokio::select! {
+                () = ctx.db.woken(self.work) => {}
+                () = ctx.clock.sleep_until(wake_ms) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The app under test: a fresh database, the sandbox beside it, a clock that moves by hand.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use minimall::app::App;
+use minimall::config::Config;
+use minimall::kernel::{Clock, Millis};
+use minimall::platform::ctx::Ctx;
+use minimall::sandbox::Sandbox;
+use minimall::{checks, demo, routes};
+use poem::listener::{Acceptor, Listener, TcpListener};
+
+use super::client::Client;
+
+/// Saturday, 2026-03-14, 10:00 in Hangzhou: the demo's stores are open.
+pub const START_MS: Millis = 1_773_453_600_000;
+pub const ADMIN_PASSWORD: &str = "west-lake-tour-2026";
+
+pub struct TestApp {
+    pub app: App,
+    pub ctx: Ctx,
+    pub sandbox: Sandbox,
+    pub url: String,
+    folder: std::path::PathBuf,
+    finished: bool,
+}
+
+impl TestApp {
+    /// A fresh shop with the demo's goods.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with a configuration of its own.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("minimall-test-{}-{number}", std::process::id()));
+        let mut config = Config::defaults().expect("the defaults fit");
+        config.server.listen = "127.0.0.1:0".to_owned();
+        config.sandbox.listen = "127.0.0.1:0".to_owned();
+        config.sandbox.database = folder.join("sandbox.sqlite").display().to_string();
+        config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
+        config.admin.initial_password = ADMIN_PASSWORD.to_owned();
+        change(&mut config);
+        Self::start(config, Clock::manual(START_MS), folder).await
+    }
+
+    async fn start(config: Config, clock: Clock, folder: std::path::PathBuf) -> Self {
+        let mut app = App::build(config, clock).await.expect("the app is built");
+        demo::seed(&app.ctx).await.expect("the demo is seeded");
+        let acceptor = app.take_acceptor().expect("bound");
+        let url = app.url.clone();
+        let endpoint = routes::routes(&app.surface);
+        tokio::spawn(async move {
+            let server = poem::Server::new_with_acceptor(acceptor);
+            let _ = server.run_with_graceful_shutdown(endpoint, pending(), None).await;
+        });
+        let sandbox = app.sandbox.clone().expect("sandbox mode");
+        let ctx = app.ctx.clone();
+        Self { app, ctx, sandbox, url, folder, finished: false }
+    }
+
+    /// Somebody who is not signed in.
+    pub fn client(&self) -> Client {
+        Client::new(&self.url)
+    }
+
+    /// A client of the sandbox's own HTTP calls.
+    pub fn sandbox_client(&self) -> Client {
+        Client::new(self.sandbox.url())
+    }
+
+    /// Delivers everything that is due now: events, notices, calls to the channel and back.
+    pub async fn drain(&self) {
+        let mut quiet = 0;
+        for _ in 0..500 {
+            let done = self.app.tick().await.expect("background work") + self.sandbox.tick().await;
+            quiet = if done == 0 { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return;
+            }
+        }
+        panic!("background work does not come to rest");
+    }
+
+    /// Moves the clock.
+    pub fn advance_ms(&self, by_ms: Millis) {
+        self.ctx.clock.advance(by_ms);
+    }
+
+    pub fn advance_minutes(&self, minutes: i64) {
+        self.advance_ms(minutes * 60_000);
+    }
+
+    /// Moves the clock in steps, and delivers what becomes due on the way.
+    pub async fn live_through_minutes(&self, minutes: i64) {
+        for _ in 0..minutes {
+            self.advance_minutes(1);
+            self.drain().await;
+        }
+    }
+
+    /// Switches a fault of the sandbox on.
+    pub async fn fault(&self, kind: &str, times: u32) {
+        let body = serde_json::json!({ "kind": kind, "times": times });
+        self.sandbox_client().post("/sandbox/faults", &body).await.ok();
+    }
+
+    pub async fn no_faults(&self) {
+        self.sandbox_client().delete("/sandbox/faults").await.ok();
+    }
+
+    /// Every invariant holds.
+    pub async fn check(&self) {
+        let report = checks::run(&self.ctx).await.expect("the check runs");
+        let violated: Vec<_> = report.violations().collect();
+        assert!(violated.is_empty(), "violated: {violated:#?}");
+    }
+
+    /// Ends a test: nothing that is due is left undelivered, and every invariant holds.
+    pub async fn finish(mut self) {
+        self.finished = true;
+        self.drain().await;
+        self.check().await;
+    }
+
+    /// Ends a test that leaves work undone on purpose: every invariant holds all the same.
+    pub async fn finish_unquiet(mut self) {
+        self.finished = true;
+        self.check().await;
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        assert!(self.finished || std::thread::panicking(), "a test must end with app.finish().await");
+    }
+}

@@ -1,0 +1,9 @@
+//! What tests stand on: the app under test, people who use it, and the story's steps in one line each.
+
+mod app;
+mod client;
+mod story;
+
+pub use app::TestApp;
+pub use client::{Answer, Client, fresh_key};
+pub use story::{ONLINE_STORE, SKU, User, sku};
