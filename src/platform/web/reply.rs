@@ -106,9 +106,7 @@ impl<T> CachedJson<T> {
 
 impl<T> IntoResponse for CachedJson<T> {
     fn into_response(self) -> Response {
-        Response::builder()
-            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(self.bytes)
+        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(self.bytes)
     }
 }
 
