@@ -47,3 +47,5 @@ pub mod order_views;
 pub mod notifications;
 
 pub mod admin;
+
+pub mod demo;

@@ -4,9 +4,9 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use super::{Barcode, Offer, ProductPage, ShelfItem, ShelfQuery, StockState, browse};
+use super::{Barcode, Offer, ProductPage, ShelfItem, ShelfQuery, StockState, browse, example_product};
 use crate::identity::UserAuth;
-use crate::kernel::{Cursor, Id, Limit, Money, ProductId, SkuId, StoreId};
+use crate::kernel::{Cursor, Limit, Money, ProductId, SkuId, StoreId};
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{List, Reply, Tag};
 use crate::stores::example_store;
@@ -107,10 +107,6 @@ impl From<ProductPage> for ProductView {
     }
 }
 
-fn example_product() -> ProductId {
-    ProductId::from_tail("00000000000000000000000001")
-}
-
 fn example_barcode() -> Barcode {
     // never fails: the check digit is right, and a test of the demo data looks this barcode up.
     super::EXAMPLE_BARCODE.parse().expect("a valid barcode")
@@ -129,7 +125,6 @@ impl CatalogApi {
     ///
     /// Errors: `store_not_found`, `invalid_request`.
     #[oai(path = "/products", method = "get", operation_id = "listProducts")]
-    #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the operation")]
     async fn list(
         &self,
         _auth: UserAuth,

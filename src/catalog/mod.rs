@@ -23,12 +23,12 @@ pub use adjust::{Adjustment, StockMoved, adjust};
 pub use api::CatalogApi;
 pub use barcode::Barcode;
 pub use browse::{ProductPage, ShelfItem, ShelfQuery, by_barcode, on_shelf, product_in_store};
-pub use offers::{Offer, OfferTerms, StoreSku, offers, set_offer};
+pub use offers::{Offer, OfferTerms, StoreSku, offers, set_offer, write_offer};
 pub use products::{add_product, create_product, edit_product, product, products};
 pub use skus::{add_sku, create_sku, edit_sku, sku, skus_of};
 pub use stock::invariants;
 
-use crate::kernel::{Failure, Millis, ProductId, Result, SkuId, codes, text_enum};
+use crate::kernel::{Failure, Id, Millis, ProductId, Result, SkuId, StoreId, codes, text_enum};
 
 codes! {
     PRODUCT_NOT_FOUND: 404 "product_not_found" "There is no such product, or this store does not sell it now.";
@@ -164,9 +164,19 @@ fn sku_not_found(id: &SkuId) -> Failure {
     Failure::new(&SKU_NOT_FOUND).with("sku_id", id.as_str().into())
 }
 
-fn store_not_found(id: &crate::kernel::StoreId) -> Failure {
+fn store_not_found(id: &StoreId) -> Failure {
     Failure::new(&crate::stores::STORE_NOT_FOUND).with("store_id", id.as_str().into())
 }
 
 /// The barcode of the demo data that the examples of the API name.
-pub(crate) const EXAMPLE_BARCODE: &str = "6900000000012";
+pub(crate) const EXAMPLE_BARCODE: &str = "6975612340018";
+
+/// The product of the demo data that the examples of the API name.
+pub(crate) fn example_product() -> ProductId {
+    ProductId::from_tail("00000000000000000000000001")
+}
+
+/// Its first SKU, which has [`EXAMPLE_BARCODE`].
+pub(crate) fn example_sku() -> SkuId {
+    SkuId::from_tail("00000000000000000000000001")
+}

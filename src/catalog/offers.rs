@@ -6,7 +6,7 @@ use super::{PRICE_MAX_MINOR, sku_not_found, sql, store_not_found};
 use crate::kernel::{Actor, Currency, Failure, Money, ProductId, Result, SkuId, StoreId};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
-use crate::platform::db::Conn;
+use crate::platform::db::{Conn, Tx};
 use crate::stores::{self, VERSION_CONFLICT};
 
 /// A SKU as one store sells it.
@@ -70,9 +70,6 @@ pub async fn set_offer(
     sku: &SkuId,
     terms: OfferTerms,
 ) -> Result<StoreSku> {
-    if !(1..=PRICE_MAX_MINOR).contains(&terms.price.amount) {
-        return Err(Failure::invalid("/price/amount", format!("must be from 1 to {PRICE_MAX_MINOR}")));
-    }
     ctx.db.write(|tx| Box::pin(async move { write_offer(tx, ctx, actor, store, sku, terms).await })).await
 }
 
@@ -81,13 +78,16 @@ pub async fn set_offer(
 /// # Errors
 /// As [`set_offer`].
 pub async fn write_offer(
-    tx: &mut crate::platform::db::Tx<'_>,
+    tx: &mut Tx<'_>,
     ctx: &Ctx,
     actor: &Actor,
     store: &StoreId,
     sku: &SkuId,
     terms: OfferTerms,
 ) -> Result<StoreSku> {
+    if !(1..=PRICE_MAX_MINOR).contains(&terms.price.amount) {
+        return Err(Failure::invalid("/price/amount", format!("must be from 1 to {PRICE_MAX_MINOR}")));
+    }
     let currency = stores::find(tx, store).await?.ok_or_else(|| store_not_found(store))?.currency;
     if terms.price.currency != currency {
         return Err(Failure::invalid("/price/currency", format!("this store's prices are in {currency}")));

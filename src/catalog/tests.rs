@@ -29,6 +29,8 @@ impl Shop {
     }
 
     async fn product(&self, name: &str, category: &str) -> Product {
+        // Ids are in the order of their milliseconds.
+        self.clock.advance(1);
         let details = ProductDetails {
             name: name.to_owned(),
             category: category.to_owned(),

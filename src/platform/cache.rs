@@ -180,7 +180,7 @@ where
         }
         // Without a local tier, reads of one key need not wait for each other.
         if self.local_ttl_ms <= 0
-            && let Some(slot) = self.from_kv(key, there.as_ref()).await
+            && let Some(slot) = self.read_kv(key, there.as_ref()).await
         {
             return Ok(slot.content.into_value());
         }
@@ -193,13 +193,13 @@ where
                 if there.as_ref().is_some_and(|slot| self.fresh(slot).is_some()) {
                     return Ok::<_, Failure>(Op::Nop);
                 }
-                if let Some(slot) = self.from_kv(key, there.as_ref()).await {
+                if let Some(slot) = self.read_kv(key, there.as_ref()).await {
                     return Ok(Op::Put(slot));
                 }
                 let read_ms = self.clock.now_ms();
                 let row = load().await?;
                 self.metrics.cache_read(self.name, "database", 0);
-                self.to_kv(key, &row, read_ms).await;
+                self.write_kv(key, &row, read_ms).await;
                 Ok(Op::Put(slot(row, read_ms, there.map_or(0, |slot| slot.version))))
             })
             .await?;
@@ -221,7 +221,7 @@ where
         self.floor.load(Ordering::SeqCst)
     }
 
-    async fn from_kv(&self, key: &str, there: Option<&Slot<V>>) -> Option<Slot<V>> {
+    async fn read_kv(&self, key: &str, there: Option<&Slot<V>>) -> Option<Slot<V>> {
         let entry = KvEntry::parse(self.kv.get(&self.kv_key(key)).await.ok().flatten()?)?;
         if entry.version < self.floor().max(there.map_or(0, |slot| slot.version)) {
             return None;
@@ -237,7 +237,7 @@ where
         Some(Slot { version: entry.version, read_ms: entry.read_ms, checked_ms: now_ms, content })
     }
 
-    async fn to_kv(&self, key: &str, row: &Versioned<V>, read_ms: Millis) {
+    async fn write_kv(&self, key: &str, row: &Versioned<V>, read_ms: Millis) {
         let (value, ttl_ms) = match &row.value {
             Some(value) => (C::encode(value), self.kv_ttl_ms),
             None => (Some(Bytes::new()), self.kv_ttl_ms.min(ABSENT_TTL_MS)),
@@ -253,7 +253,7 @@ where
     /// After a commit: the new row goes to the kv tier and to this process, never over a newer one.
     pub async fn put(&self, key: &str, row: Versioned<V>) {
         let now_ms = self.clock.now_ms();
-        self.to_kv(key, &row, now_ms).await;
+        self.write_kv(key, &row, now_ms).await;
         self.raise(key, slot(row, now_ms, 0)).await;
     }
 

@@ -292,7 +292,8 @@ async fn a_second_edit_of_the_same_version_is_refused_and_a_scene_is_unique() {
 async fn details_that_can_not_be_are_refused_with_their_field() {
     let good = new_store(StoreKind::Physical, "x", 30.0, 120.0).details;
     good.check().unwrap();
-    let wrong: [(&str, fn(&mut StoreDetails)); 7] = [
+    type Spoil = fn(&mut StoreDetails);
+    let wrong: [(&str, Spoil); 7] = [
         ("/name", |d| d.name = "  ".into()),
         ("/lat", |d| d.lat = 91.0),
         ("/time_zone", |d| d.time_zone = "Mars/Olympus".into()),
