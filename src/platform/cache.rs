@@ -1,34 +1,77 @@
 //! `Cached`: this process (moka) → kv → loader, with versions. An entry never goes back to an older
 //! version: an invalidation leaves a tombstone, and a load that was running loses against it.
+//!
+//! In the kv tier an entry is one line, `version read_ms +` (or `-`: no such row), and the value behind it.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
 use moka::future::Cache;
 use moka::ops::compute::Op;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::kv::Kv;
 use crate::config;
-use crate::kernel::{Clock, Millis, Result};
+use crate::kernel::{Clock, Failure, Millis, Result};
 use crate::telemetry::Metrics;
 
+/// How long the kv tier may say that a row does not exist, at most.
+const ABSENT_TTL_MS: Millis = 30_000;
+/// The longest first line of an entry in the kv tier: two numbers and a sign.
+const HEAD_BYTES_MAX: usize = 48;
+
 /// A row as a cache keeps it: its version, and nothing when the row does not exist.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct Versioned<V> {
     pub version: i64,
     pub value: Option<V>,
 }
 
-#[derive(Clone)]
+/// How a value is written in the kv tier.
+pub trait Codec<V> {
+    fn encode(value: &V) -> Option<Bytes>;
+    fn decode(bytes: Bytes) -> Option<V>;
+}
+
+/// Values as JSON.
+pub struct AsJson;
+
+impl<V: Serialize + DeserializeOwned> Codec<V> for AsJson {
+    fn encode(value: &V) -> Option<Bytes> {
+        serde_json::to_vec(value).ok().map(Bytes::from)
+    }
+
+    fn decode(bytes: Bytes) -> Option<V> {
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+/// Values that are bytes already: they are neither copied nor read.
+pub struct AsBytes;
+
+impl Codec<Bytes> for AsBytes {
+    fn encode(value: &Bytes) -> Option<Bytes> {
+        Some(value.clone())
+    }
+
+    fn decode(bytes: Bytes) -> Option<Bytes> {
+        Some(bytes)
+    }
+}
+
 struct Slot<V> {
     /// Nothing older than this may ever be served again.
     version: i64,
-    loaded_ms: Millis,
+    /// When it was read from the database, by whichever node.
+    read_ms: Millis,
+    /// When this process took it from the tier below.
+    checked_ms: Millis,
     content: Content<V>,
 }
 
-#[derive(Clone)]
 enum Content<V> {
     Value(Arc<V>),
     /// There is no such row.
@@ -39,20 +82,62 @@ enum Content<V> {
     Tombstone,
 }
 
-/// A two-tier cache of rows by id.
-pub struct Cached<V> {
+// By hand, since a derive would ask for `V: Clone`.
+impl<V> Clone for Slot<V> {
+    fn clone(&self) -> Self {
+        Self {
+            version: self.version,
+            read_ms: self.read_ms,
+            checked_ms: self.checked_ms,
+            content: self.content.clone(),
+        }
+    }
+}
+
+impl<V> Clone for Content<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Value(value) => Self::Value(value.clone()),
+            Self::Absent => Self::Absent,
+            Self::Stale(value) => Self::Stale(value.clone()),
+            Self::Tombstone => Self::Tombstone,
+        }
+    }
+}
+
+impl<V> Content<V> {
+    fn into_value(self) -> Option<Arc<V>> {
+        match self {
+            Self::Value(value) | Self::Stale(value) => Some(value),
+            Self::Absent | Self::Tombstone => None,
+        }
+    }
+
+    /// May it be answered again?
+    fn lasts(&self) -> bool {
+        matches!(self, Self::Value(_) | Self::Absent)
+    }
+}
+
+/// A two-tier cache of rows by id. With `cache.local_ttl_ms = 0` this process keeps only versions, and
+/// every read asks the kv tier.
+pub struct Cached<V, C = AsJson> {
     name: &'static str,
     local: Cache<String, Slot<V>>,
+    /// Nothing older than this is served, whatever its key.
+    floor: AtomicI64,
     kv: Kv,
     clock: Clock,
     metrics: Arc<Metrics>,
     local_ttl_ms: Millis,
     kv_ttl_ms: Millis,
+    codec: PhantomData<fn() -> C>,
 }
 
-impl<V> Cached<V>
+impl<V, C> Cached<V, C>
 where
-    V: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    C: Codec<V>,
 {
     pub fn new(
         name: &'static str,
@@ -64,11 +149,13 @@ where
         Self {
             name,
             local: Cache::builder().max_capacity(config.max_entries).build(),
+            floor: AtomicI64::new(0),
             kv,
             clock,
             metrics,
             local_ttl_ms: config.local_ttl_ms,
             kv_ttl_ms: config.kv_ttl_ms,
+            codec: PhantomData,
         }
     }
 
@@ -85,10 +172,17 @@ where
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<Versioned<V>>> + Send,
     {
-        if let Some(slot) = self.local.get(key).await
-            && let Some(found) = self.fresh(&slot)
+        let there = self.local.get(key).await;
+        if let Some(slot) = &there
+            && let Some(found) = self.fresh(slot)
         {
             return Ok(found);
+        }
+        // Without a local tier, reads of one key need not wait for each other.
+        if self.local_ttl_ms <= 0
+            && let Some(slot) = self.read_kv(key, there.as_ref()).await
+        {
+            return Ok(slot.content.into_value());
         }
         // moka runs one of these at a time for a key: that is the single flight, and the order of versions.
         let computed = self
@@ -97,80 +191,83 @@ where
             .and_try_compute_with(|there| async {
                 let there = there.map(moka::Entry::into_value);
                 if there.as_ref().is_some_and(|slot| self.fresh(slot).is_some()) {
-                    return Ok::<_, crate::kernel::Failure>(Op::Nop);
+                    return Ok::<_, Failure>(Op::Nop);
                 }
-                let least = there.as_ref().map_or(0, |slot| slot.version);
-                let row = match self.from_kv(key, least).await {
-                    Some(row) => row,
-                    None => {
-                        let row = load().await?;
-                        self.metrics.cache_read(self.name, "database", 0);
-                        self.to_kv(key, &row).await;
-                        row
-                    }
-                };
-                Ok(Op::Put(self.slot(row, least)))
+                if let Some(slot) = self.read_kv(key, there.as_ref()).await {
+                    return Ok(Op::Put(slot));
+                }
+                let read_ms = self.clock.now_ms();
+                let row = load().await?;
+                self.metrics.cache_read(self.name, "database", 0);
+                self.write_kv(key, &row, read_ms).await;
+                Ok(Op::Put(slot(row, read_ms, there.map_or(0, |slot| slot.version))))
             })
             .await?;
-        Ok(computed.into_entry().and_then(|entry| match entry.into_value().content {
-            Content::Value(value) | Content::Stale(value) => Some(value),
-            Content::Absent | Content::Tombstone => None,
-        }))
+        Ok(computed.into_entry().and_then(|entry| entry.into_value().content.into_value()))
     }
 
     /// What a slot may still answer; `Some(None)` is a row that is known not to exist.
     fn fresh(&self, slot: &Slot<V>) -> Option<Option<Arc<V>>> {
-        let age_ms = self.clock.now_ms() - slot.loaded_ms;
-        if age_ms >= self.local_ttl_ms {
+        let now_ms = self.clock.now_ms();
+        let old = now_ms - slot.checked_ms >= self.local_ttl_ms || slot.version < self.floor();
+        if old || !slot.content.lasts() {
             return None;
         }
-        let found = match &slot.content {
-            Content::Value(value) => Some(value.clone()),
-            Content::Absent => None,
-            Content::Stale(_) | Content::Tombstone => return None,
-        };
-        self.metrics.cache_read(self.name, "local", age_ms);
-        Some(found)
+        self.metrics.cache_read(self.name, "local", now_ms - slot.read_ms);
+        Some(slot.content.clone().into_value())
     }
 
-    fn slot(&self, row: Versioned<V>, least: i64) -> Slot<V> {
-        let content = match row.value {
-            Some(value) if row.version < least => Content::Stale(Arc::new(value)),
-            Some(value) => Content::Value(Arc::new(value)),
-            None => Content::Absent,
-        };
-        Slot { version: row.version.max(least), loaded_ms: self.clock.now_ms(), content }
+    fn floor(&self) -> i64 {
+        self.floor.load(Ordering::SeqCst)
     }
 
-    async fn from_kv(&self, key: &str, least: i64) -> Option<Versioned<V>> {
-        let bytes = self.kv.get(&self.kv_key(key)).await.ok().flatten()?;
-        let row: Versioned<V> = serde_json::from_slice(&bytes).ok()?;
-        if row.version < least {
+    async fn read_kv(&self, key: &str, there: Option<&Slot<V>>) -> Option<Slot<V>> {
+        let entry = KvEntry::parse(self.kv.get(&self.kv_key(key)).await.ok().flatten()?)?;
+        if entry.version < self.floor().max(there.map_or(0, |slot| slot.version)) {
             return None;
         }
-        self.metrics.cache_read(self.name, "kv", 0);
-        Some(row)
+        let content = match there {
+            // The same row as before: what was made of it stays.
+            Some(slot) if slot.version == entry.version && slot.content.lasts() => slot.content.clone(),
+            _ if entry.present => Content::Value(Arc::new(C::decode(entry.value)?)),
+            _ => Content::Absent,
+        };
+        let now_ms = self.clock.now_ms();
+        self.metrics.cache_read(self.name, "kv", now_ms - entry.read_ms);
+        Some(Slot { version: entry.version, read_ms: entry.read_ms, checked_ms: now_ms, content })
     }
 
-    async fn to_kv(&self, key: &str, row: &Versioned<V>) {
-        if let Ok(bytes) = serde_json::to_vec(row)
-            && self.kv.put_if_newer(&self.kv_key(key), row.version, &bytes, self.kv_ttl_ms).await.is_err()
-        {
+    async fn write_kv(&self, key: &str, row: &Versioned<V>, read_ms: Millis) {
+        let (value, ttl_ms) = match &row.value {
+            Some(value) => (C::encode(value), self.kv_ttl_ms),
+            None => (Some(Bytes::new()), self.kv_ttl_ms.min(ABSENT_TTL_MS)),
+        };
+        let Some(value) = value else { return };
+        let entry = KvEntry { version: row.version, read_ms, present: row.value.is_some(), value };
+        let stored = self.kv.put_if_newer(&self.kv_key(key), row.version, &entry.bytes(), ttl_ms).await;
+        if stored.is_err() {
             tracing::debug!(cache = self.name, "the kv tier is gone, {} stays uncached there", self.name);
         }
     }
 
     /// After a commit: the new row goes to the kv tier and to this process, never over a newer one.
     pub async fn put(&self, key: &str, row: Versioned<V>) {
-        self.to_kv(key, &row).await;
-        let slot = self.slot(row, 0);
-        self.raise(key, slot).await;
+        let now_ms = self.clock.now_ms();
+        self.write_kv(key, &row, now_ms).await;
+        self.raise(key, slot(row, now_ms, 0)).await;
     }
 
     /// Another node wrote `version`: nothing older is served from here again.
     pub async fn invalidate(&self, key: &str, version: i64) {
-        let tombstone = Slot { version, loaded_ms: self.clock.now_ms(), content: Content::Tombstone };
-        self.raise(key, tombstone).await;
+        let now_ms = self.clock.now_ms();
+        let content = Content::Tombstone;
+        self.raise(key, Slot { version, read_ms: now_ms, checked_ms: now_ms, content }).await;
+    }
+
+    /// For a cache whose versions come from one sequence: nothing older than `version` is served again,
+    /// under any key. Unlike a tombstone this is never evicted.
+    pub fn at_least(&self, version: i64) {
+        self.floor.fetch_max(version, Ordering::SeqCst);
     }
 
     async fn raise(&self, key: &str, slot: Slot<V>) {
@@ -178,15 +275,182 @@ where
             .entry_by_ref(key)
             .and_compute_with(|there| async {
                 match there.map(moka::Entry::into_value) {
-                    Some(there)
-                        if there.version >= slot.version && !matches!(there.content, Content::Tombstone) =>
-                    {
-                        Op::Nop
-                    }
                     Some(there) if there.version > slot.version => Op::Nop,
+                    Some(there) if there.version == slot.version && there.content.lasts() => Op::Nop,
                     _ => Op::Put(slot),
                 }
             })
             .await;
+    }
+}
+
+/// A row that was just read; `least` is the oldest version that may still be answered.
+fn slot<V>(row: Versioned<V>, read_ms: Millis, least: i64) -> Slot<V> {
+    let content = match row.value {
+        Some(value) if row.version < least => Content::Stale(Arc::new(value)),
+        Some(value) => Content::Value(Arc::new(value)),
+        None if row.version < least => Content::Tombstone,
+        None => Content::Absent,
+    };
+    Slot { version: row.version.max(least), read_ms, checked_ms: read_ms, content }
+}
+
+struct KvEntry {
+    version: i64,
+    read_ms: Millis,
+    present: bool,
+    value: Bytes,
+}
+
+impl KvEntry {
+    /// None: not written by this version of the program, so it is read again.
+    fn parse(bytes: Arc<[u8]>) -> Option<Self> {
+        let bytes = Bytes::from_owner(bytes);
+        let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n')?;
+        let mut head = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
+        Some(Self {
+            version: head.next()?.parse().ok()?,
+            read_ms: head.next()?.parse().ok()?,
+            present: match head.next()? {
+                "+" => true,
+                "-" => false,
+                _ => return None,
+            },
+            value: bytes.slice(end + 1..),
+        })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let sign = if self.present { '+' } else { '-' };
+        let mut bytes = format!("{} {} {sign}\n", self.version, self.read_ms).into_bytes();
+        bytes.extend_from_slice(&self.value);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::config::Config;
+
+    struct Tiers {
+        cache: Cached<String>,
+        kv: Kv,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        loads: AtomicUsize,
+    }
+
+    fn tiers(local_ttl_ms: Millis) -> Tiers {
+        let clock = Clock::manual(1_000_000);
+        node(Kv::embedded(100, clock.clone()), clock, local_ttl_ms)
+    }
+
+    fn node(kv: Kv, clock: Clock, local_ttl_ms: Millis) -> Tiers {
+        let config = config::Cache { local_ttl_ms, ..Config::defaults().unwrap().cache };
+        let metrics = Arc::<Metrics>::default();
+        let cache = Cached::new("x", &config, kv.clone(), clock.clone(), metrics.clone());
+        Tiers { cache, kv, clock, metrics, loads: AtomicUsize::new(0) }
+    }
+
+    /// Shares the kv tier.
+    fn another_node(other: &Tiers) -> Tiers {
+        node(other.kv.clone(), other.clock.clone(), 5_000)
+    }
+
+    impl Tiers {
+        /// Reads; the database has `text` under `version`.
+        async fn read(&self, version: i64, text: &str) -> Option<String> {
+            let load = || async move {
+                self.loads.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                Ok(Versioned { version, value: (!text.is_empty()).then(|| text.to_owned()) })
+            };
+            self.cache.get("k", load).await.unwrap().map(|value| (*value).clone())
+        }
+
+        fn loads(&self) -> usize {
+            self.loads.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn many_readers_load_once_and_a_second_node_takes_it_from_the_kv_tier() {
+        let node = tiers(5_000);
+        let reads: Vec<_> = (0..20).map(|_| node.read(1, "one")).collect();
+        for found in futures_util::future::join_all(reads).await {
+            assert_eq!(found.as_deref(), Some("one"));
+        }
+        assert_eq!(node.loads(), 1);
+        node.clock.advance(2_000);
+        let second = another_node(&node);
+        assert_eq!(second.read(1, "one").await.as_deref(), Some("one"));
+        assert_eq!(second.loads(), 0);
+        let text = second.metrics.text();
+        assert!(text.contains(r#"cache_reads_total{cache="x",tier="kv"} 1"#), "{text}");
+        assert!(text.contains("cache_served_age_seconds_sum{cache=\"x\"} 2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_invalidation_refuses_older_versions_from_every_tier() {
+        let node = tiers(5_000);
+        node.read(1, "one").await;
+        node.cache.invalidate("k", 2).await;
+        // The kv tier still has version 1, and a lagging database too: answered once, never kept.
+        assert_eq!(node.read(1, "one").await.as_deref(), Some("one"));
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(node.loads(), 3);
+        node.cache.put("k", Versioned { version: 1, value: Some("one".to_owned()) }).await;
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(another_node(&node).read(9, "unused").await.as_deref(), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn a_floor_refuses_older_versions_under_every_key() {
+        let node = tiers(5_000);
+        node.read(1, "one").await;
+        node.cache.at_least(2);
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(node.loads(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_lost_invalidation_heals_after_the_local_time_to_live() {
+        let node = tiers(5_000);
+        let writer = another_node(&node);
+        node.read(1, "one").await;
+        writer.cache.put("k", Versioned { version: 2, value: Some("two".to_owned()) }).await;
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("one"));
+        node.clock.advance(5_000);
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(node.loads(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_does_not_exist_is_remembered_until_it_is_written() {
+        let node = tiers(5_000);
+        assert_eq!(node.read(0, "").await, None);
+        assert_eq!(node.read(0, "").await, None);
+        assert_eq!(node.loads(), 1);
+        node.cache.put("k", Versioned { version: 1, value: Some("one".to_owned()) }).await;
+        assert_eq!(node.read(1, "one").await.as_deref(), Some("one"));
+        assert_eq!(node.loads(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_a_local_tier_every_read_asks_kv_and_without_kv_the_database() {
+        let node = tiers(0);
+        node.read(1, "one").await;
+        node.read(1, "one").await;
+        assert_eq!(node.loads(), 1);
+        node.kv.set_available(false);
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        node.kv.set_available(true);
+        // Version 2 was seen here, so the kv tier's version 1 is refused.
+        assert_eq!(node.read(2, "two").await.as_deref(), Some("two"));
+        assert_eq!(node.loads(), 3);
     }
 }

@@ -1,8 +1,8 @@
 //! Replies beside plain JSON: 201, 204, pages, and answers that are kept as bytes.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use poem::http::header;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::{Json, Payload};
@@ -94,21 +94,19 @@ impl<T: ParseFromJSON + ToJSON + Send + Sync> List<T> {
 
 /// JSON of `T` that was made before, as bytes.
 pub struct CachedJson<T> {
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
     shape: PhantomData<fn() -> T>,
 }
 
 impl<T> CachedJson<T> {
-    pub fn new(bytes: Arc<[u8]>) -> Self {
+    pub fn new(bytes: Bytes) -> Self {
         Self { bytes, shape: PhantomData }
     }
 }
 
 impl<T> IntoResponse for CachedJson<T> {
     fn into_response(self) -> Response {
-        Response::builder()
-            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(bytes::Bytes::from_owner(self.bytes))
+        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(self.bytes)
     }
 }
 

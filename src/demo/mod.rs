@@ -1,0 +1,28 @@
+//! Demo data: a small shop in Hangzhou, with the ids that the examples of the API name.
+//!
+//! Every area seeds itself in one transaction, and does nothing when its first row is there.
+
+mod products;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+use crate::kernel::{Actor, Id, Result};
+use crate::platform::ctx::Ctx;
+
+const ACTOR: Actor = Actor::System("demo");
+
+/// Seeds what is not there yet. False: everything was there.
+///
+/// # Errors
+/// The database.
+pub async fn seed(ctx: &Ctx) -> Result<bool> {
+    let stores = stores::seed(ctx).await?;
+    let products = products::seed(ctx).await?;
+    Ok(stores || products)
+}
+
+/// The id of the n-th thing of its kind.
+fn id<T: Id>(n: usize) -> T {
+    T::from_tail(&format!("{n:0>26}"))
+}

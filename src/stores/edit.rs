@@ -1,0 +1,103 @@
+//! Staff changes a store, pauses it, or opens it again. Each names the version that it saw.
+
+use super::add::changed;
+use super::{Store, StoreDetails, Stores, VERSION_CONFLICT, not_found, sql};
+use crate::kernel::{Actor, Failure, Result, StoreId};
+use crate::platform::audit;
+use crate::platform::bus::{Staged, stage};
+use crate::platform::ctx::Ctx;
+use crate::platform::db::Tx;
+
+/// Writes all details: to the database, then to the kv tier, then every node hears of it.
+///
+/// # Errors
+/// `store_not_found`, `version_conflict` when the store is not at `expected` any more, `scene_taken`, a
+/// field that can't be.
+pub async fn edit(
+    ctx: &Ctx,
+    stores: &Stores,
+    actor: &Actor,
+    id: &StoreId,
+    expected: i64,
+    details: &StoreDetails,
+) -> Result<Store> {
+    details.check()?;
+    let work = |before: &Store, version| Store { details: details.clone(), version, ..before.clone() };
+    let work = &work;
+    let after = ctx
+        .db
+        .write(|tx| {
+            Box::pin(async move {
+                let (before, version) = take(tx, id, expected).await?;
+                let after = work(&before, version);
+                let written = sql::update(tx, &after, expected, ctx.clock.now_ms()).await?;
+                finish(tx, ctx, actor, "updateStore", written, &before, after).await
+            })
+        })
+        .await?;
+    stores.publish(ctx, &after).await;
+    Ok(after)
+}
+
+/// A paused store is shown and takes no orders. Pausing a paused store changes nothing.
+///
+/// # Errors
+/// `store_not_found`, `version_conflict`.
+pub async fn set_paused(
+    ctx: &Ctx,
+    stores: &Stores,
+    actor: &Actor,
+    id: &StoreId,
+    expected: i64,
+    paused: bool,
+) -> Result<Store> {
+    let operation = if paused { "pauseStore" } else { "resumeStore" };
+    let after = ctx
+        .db
+        .write(|tx| {
+            Box::pin(async move {
+                let (before, version) = take(tx, id, expected).await?;
+                if before.paused == paused {
+                    return Ok(before);
+                }
+                let now_ms = ctx.clock.now_ms();
+                let after = Store { paused, version, ..before.clone() };
+                let written = sql::set_paused(tx, &after, paused.then_some(now_ms), expected, now_ms).await?;
+                finish(tx, ctx, actor, operation, written, &before, after).await
+            })
+        })
+        .await?;
+    stores.publish(ctx, &after).await;
+    Ok(after)
+}
+
+/// The store as it is, and the version that the write will give it.
+async fn take(tx: &mut Tx<'_>, id: &StoreId, expected: i64) -> Result<(Store, i64)> {
+    // First the sequence: it holds back other writers, so that what is read here stays true.
+    let version = sql::next_version(tx).await?;
+    let before = sql::find(tx, id).await?.ok_or_else(|| not_found(id))?;
+    if before.version == expected { Ok((before, version)) } else { Err(conflict(before.version)) }
+}
+
+async fn finish(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    actor: &Actor,
+    operation: &str,
+    written: bool,
+    before: &Store,
+    after: Store,
+) -> Result<Store> {
+    if !written {
+        return Err(Failure::new(&VERSION_CONFLICT));
+    }
+    let object = after.id.as_str();
+    let entry = audit::Entry { actor, operation, object, before: Some(before), after: Some(&after) };
+    audit::record(tx, ctx, entry).await?;
+    stage(tx, ctx, &changed(&after), Staged::Now).await?;
+    Ok(after)
+}
+
+fn conflict(version: i64) -> Failure {
+    Failure::new(&VERSION_CONFLICT).with("version", version.into())
+}

@@ -1,0 +1,79 @@
+//! Where somebody stands, and how far that is. Pure.
+
+use crate::kernel::{Failure, Result};
+
+/// The mean radius of the Earth, metres.
+const EARTH_RADIUS_M: f64 = 6_371_008.8;
+
+/// A point on the Earth, degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Location {
+    pub lat: f64,
+    pub lng: f64,
+}
+
+impl Location {
+    /// # Errors
+    /// `lat` outside of ±90 or `lng` outside of ±180; `prefix` is put before the field's name.
+    pub fn new(lat: f64, lng: f64, prefix: &str) -> Result<Self> {
+        if !(-90.0..=90.0).contains(&lat) {
+            return Err(Failure::invalid(format!("{prefix}lat"), "must be from -90 to 90 degrees"));
+        }
+        if !(-180.0..=180.0).contains(&lng) {
+            return Err(Failure::invalid(format!("{prefix}lng"), "must be from -180 to 180 degrees"));
+        }
+        Ok(Self { lat, lng })
+    }
+
+    /// Two query parameters that come together or not at all.
+    ///
+    /// # Errors
+    /// One without the other, or out of bounds.
+    pub fn parse(lat: Option<f64>, lng: Option<f64>) -> Result<Option<Self>> {
+        match (lat, lng) {
+            (None, None) => Ok(None),
+            (Some(lat), Some(lng)) => Self::new(lat, lng, "").map(Some),
+            (Some(_), None) => Err(Failure::invalid("lng", "must be given together with lat")),
+            (None, Some(_)) => Err(Failure::invalid("lat", "must be given together with lng")),
+        }
+    }
+
+    /// Whole metres along the great circle (haversine).
+    pub fn metres_to(self, other: Self) -> u32 {
+        let (from, to) = (self.lat.to_radians(), other.lat.to_radians());
+        let half_lat = (to - from) / 2.0;
+        let half_lng = (other.lng - self.lng).to_radians() / 2.0;
+        let a = half_lat.sin().powi(2) + from.cos() * to.cos() * half_lng.sin().powi(2);
+        // Rounding may put `a` a hair above 1 for opposite points.
+        (2.0 * EARTH_RADIUS_M * a.min(1.0).sqrt().asin()).round() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_the_map() {
+        let west_lake = Location { lat: 30.2590, lng: 120.1388 };
+        let east_station = Location { lat: 30.2907, lng: 120.2127 };
+        let metres = west_lake.metres_to(east_station);
+        assert!((7_900..8_000).contains(&metres), "{metres}");
+        assert_eq!(west_lake.metres_to(west_lake), 0);
+        let pole_to_pole = Location { lat: 90.0, lng: 0.0 }.metres_to(Location { lat: -90.0, lng: 77.0 });
+        assert!((20_015_000..20_016_000).contains(&pole_to_pole), "{pole_to_pole}");
+        // Across the date line it is short.
+        let near = Location { lat: 0.0, lng: 179.999 }.metres_to(Location { lat: 0.0, lng: -179.999 });
+        assert!(near < 300, "{near}");
+    }
+
+    #[test]
+    fn a_location_is_whole_and_on_the_earth() {
+        assert!(Location::parse(None, None).unwrap().is_none());
+        assert!(Location::parse(Some(30.0), None).is_err());
+        assert!(Location::parse(None, Some(120.0)).is_err());
+        assert!(Location::parse(Some(90.1), Some(0.0)).is_err());
+        assert!(Location::parse(Some(0.0), Some(-180.5)).is_err());
+        assert!(Location::parse(Some(f64::NAN), Some(0.0)).is_err());
+    }
+}
