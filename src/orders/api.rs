@@ -285,7 +285,7 @@ fn address_view(ctx: &Ctx, sealed: &str) -> Result<AddressView> {
     let json = ctx.secrets.open(place::ADDRESS_PURPOSE, sealed)?;
     let address: Address = serde_json::from_str(&json).map_err(|e| Failure::internal("reading an address", e))?;
     Ok(AddressView {
-        phone_masked: address.phone_masked(),
+        phone_masked: address.phone.masked(),
         region: format!("{}{}{}", address.province, address.city, address.district),
         recipient: address.recipient,
         detail: address.detail,

@@ -90,7 +90,7 @@ async fn place_in(
         return Err(Failure::new(&QUOTE_CHANGED));
     }
     let mut order = draft(ctx, user, payload, &worked, note)?;
-    let phone_hash = worked.address.as_ref().map(|address| ctx.secrets.index("phone", &address.phone));
+    let phone_hash = worked.address.as_ref().map(|address| ctx.secrets.index("phone", address.phone.as_str()));
     let phone_hash = match phone_hash {
         Some(hash) => Some(hash),
         None => identity::phone_hash(tx, user).await?,
