@@ -71,8 +71,8 @@ impl Key {
         F: for<'t> Fn(&'t mut Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
         T: Serialize + DeserializeOwned + Send,
     {
-        if let Some(row) = find(&mut *ctx.db.reader().await?, self).await? {
-            return self.replay(ctx, row);
+        if let Some(done) = self.remembered(ctx).await? {
+            return Ok(done);
         }
         let outcome = ctx
             .db
@@ -99,6 +99,15 @@ impl Key {
                 Err(failure)
             }
         }
+    }
+
+    /// The outcome of an earlier request with this key, if there was one.
+    ///
+    /// # Errors
+    /// What it answered, if it was refused; 409 when the key was used for something else or is in use.
+    pub async fn remembered<T: DeserializeOwned>(&self, ctx: &Ctx) -> Result<Option<Done<T>>> {
+        let row = find(&mut *ctx.db.reader().await?, self).await?;
+        row.map(|row| self.replay(ctx, row)).transpose()
     }
 
     /// Takes the key for an operation that calls out between two transactions. `Some`: the outcome of an
@@ -137,7 +146,7 @@ impl Key {
     /// Ends what [`Key::begin`] began, when it failed: a final refusal is remembered, anything else frees
     /// the key for a repeat.
     pub async fn abandon(&self, ctx: &Ctx, failure: &Failure) {
-        let refusal = remembered(failure).then(|| refusal_json(failure));
+        let refusal = is_remembered(failure).then(|| refusal_json(failure));
         let refusal = &refusal;
         let freed = ctx
             .db
@@ -177,7 +186,7 @@ impl Key {
     }
 
     async fn remember_refusal(&self, ctx: &Ctx, failure: &Failure) {
-        if !remembered(failure) {
+        if !is_remembered(failure) {
             return;
         }
         let refusal = refusal_json(failure);
@@ -198,7 +207,7 @@ impl Key {
 }
 
 /// A stale quote is refused with a new one each time, so it is never remembered.
-fn remembered(failure: &Failure) -> bool {
+fn is_remembered(failure: &Failure) -> bool {
     failure.is_final() && failure.code().code != "quote_changed"
 }
 
