@@ -19,7 +19,7 @@ use crate::platform::db::{Conn, Tx};
 
 codes! {
     CART_FULL: 409 "cart_full" "A cart holds at most 100 different SKUs. Order or remove some.";
-    SKU_NOT_SOLD: 404 "sku_not_sold" "This store does not sell that SKU.";
+    SKU_NOT_SOLD: 409 "sku_not_sold" "This store does not sell that SKU now. `field` names the line, if there are several.";
 }
 
 /// Lines that a cart may have.

@@ -33,6 +33,7 @@ use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 
 codes! {
+    USER_NOT_FOUND: 404 "user_not_found" "There is no such user.";
     LOGIN_CODE_INVALID: 401 "login_code_invalid" "The code of wx.login is wrong, expired or was used before. Call wx.login again.";
     LOGIN_BLOCKED: 403 "login_blocked" "WeChat blocks the login of this user as high-risk.";
     WECHAT_LIMIT: 429 "wechat_limit" "WeChat allows so many calls a minute for one user. Wait for `Retry-After` seconds.";

@@ -90,6 +90,7 @@ macro_rules! text_enum {
 
         impl $name {
             /// Every value, in the order of declaration.
+            #[allow(dead_code, reason = "not every set is walked through")]
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word in the database and on the wire.

@@ -346,8 +346,7 @@ impl OrdersApi {
     /// changed. Nothing is reserved. The `quote_token` is good for 15 minutes and for one order.
     ///
     /// Errors: `store_not_found`, `store_paused`, `fulfilment_not_offered`, `address_required`,
-    /// `address_not_found`, `cart_empty`, `sku_not_sold`, `quantity_not_available`, `coupon_not_usable`,
-    /// `coupon_not_applicable`.
+    /// `address_not_found`, `cart_empty`, `sku_not_sold`, `quantity_not_available`, `coupon_not_usable`.
     #[oai(path = "/quotes", method = "post", operation_id = "createQuote")]
     async fn create_quote(&self, auth: UserAuth, body: Body<QuoteInput>) -> Reply<Json<QuoteView>> {
         let input = body.into_inner();

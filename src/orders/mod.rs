@@ -52,14 +52,10 @@ use crate::pricing::Share;
 codes! {
     ORDER_NOT_FOUND: 404 "order_not_found" "There is no such order, or it is not yours.";
     FULFILMENT_NOT_OFFERED: 409 "fulfilment_not_offered" "This store does not offer that way of handing over.";
-    STORE_NOT_FOUND_FOR_QUOTE: 404 "store_not_found" "There is no such store.";
     STORE_PAUSED: 409 "store_paused" "The store takes no orders at the moment.";
     CART_EMPTY: 409 "cart_empty" "There is nothing to order: give lines, or put something into the cart.";
-    SKU_NOT_SOLD: 409 "sku_not_sold" "This store does not sell that SKU now. `field` names the line.";
     QUANTITY_NOT_AVAILABLE: 409 "quantity_not_available" "There is not enough of it. `available` says how much there is.";
     ADDRESS_REQUIRED: 400 "address_required" "Delivery needs an address.";
-    ADDRESS_NOT_FOUND_FOR_QUOTE: 404 "address_not_found" "There is no such address, or it is not yours.";
-    COUPON_NOT_APPLICABLE: 409 "coupon_not_applicable" "The coupon does not fit these goods, or they are below its threshold.";
     QUOTE_TOKEN_INVALID: 400 "quote_token_invalid" "This is no quote token that this shop gave to you.";
     QUOTE_CHANGED: 409 "quote_changed" "Prices, stock or coupons have changed since, or the quote has expired. `quote` is a new one.";
     ORDER_NOT_CANCELLABLE: 409 "order_not_cancellable" "Only an order that waits for payment can be cancelled. Ask for a refund instead.";

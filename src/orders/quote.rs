@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use super::quote_token::{self, QuotePayload};
 use super::{
-    ADDRESS_NOT_FOUND_FOR_QUOTE, ADDRESS_REQUIRED, CART_EMPTY, COUPON_NOT_APPLICABLE, FULFILMENT_NOT_OFFERED,
-    Fulfilment, QUANTITY_NOT_AVAILABLE, SKU_NOT_SOLD, STORE_NOT_FOUND_FOR_QUOTE, STORE_PAUSED,
+    ADDRESS_REQUIRED, CART_EMPTY, FULFILMENT_NOT_OFFERED, Fulfilment, QUANTITY_NOT_AVAILABLE, STORE_PAUSED,
 };
-use crate::addresses::{self, Address};
-use crate::cart;
+use crate::addresses::{self, ADDRESS_NOT_FOUND, Address};
+use crate::cart::{self, SKU_NOT_SOLD};
 use crate::catalog::{self, Offer};
 use crate::coupons;
 use crate::kernel::{AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms};
@@ -17,7 +16,7 @@ use crate::platform::crypto;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::pricing::{self, FreightTerms, LineIn, Priced};
-use crate::stores;
+use crate::stores::{self, STORE_NOT_FOUND};
 
 /// How long a quote may be used.
 const QUOTE_LIFE_MS: Millis = minute_ms(15);
@@ -114,7 +113,7 @@ pub(super) async fn work_out(
 ) -> Result<Worked> {
     let store = stores::find(conn, &request.store_id)
         .await?
-        .ok_or_else(|| Failure::new(&STORE_NOT_FOUND_FOR_QUOTE).field("/store_id"))?;
+        .ok_or_else(|| Failure::new(&STORE_NOT_FOUND).field("/store_id"))?;
     if store.paused {
         return Err(Failure::new(&STORE_PAUSED).field("/store_id"));
     }
@@ -148,9 +147,7 @@ pub(super) async fn work_out(
         .collect();
     let freight =
         FreightTerms { freight_minor: store.freight_minor, free_from_minor: store.free_freight_from_minor };
-    let priced = pricing::price(&priced_lines, &terms, &freight).map_err(|unmet| {
-        Failure::new(&COUPON_NOT_APPLICABLE).field("/coupon_ids/0").detail(unmet.to_string())
-    })?;
+    let priced = pricing::price(&priced_lines, &terms, freight)?;
     Ok(Worked { lines, currency: store.currency, priced, offers, address })
 }
 
@@ -164,7 +161,7 @@ async fn delivery_address(
         return Err(Failure::new(&ADDRESS_REQUIRED).field("/address_id"));
     };
     let address = addresses::find(conn, ctx, user, id).await?;
-    address.map(Some).ok_or_else(|| Failure::new(&ADDRESS_NOT_FOUND_FOR_QUOTE).field("/address_id"))
+    address.map(Some).ok_or_else(|| Failure::new(&ADDRESS_NOT_FOUND).field("/address_id"))
 }
 
 /// One line for each SKU, in the order of their ids: the order in which stock is locked, and in which a

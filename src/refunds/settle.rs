@@ -118,9 +118,9 @@ fn money(refund: &Refund) -> RefundMoney {
 
 fn decide(ctx: &Ctx, read: &Read) -> Decision {
     let (refund, order) = (&read.refund, &read.order);
-    let plan = orders::plan(order, &read.order_lines, &read.lines, money(refund));
+    let mut plan = orders::plan(order, &read.order_lines, &read.lines, money(refund));
     if refund.kind == RefundKind::Orphan {
-        let plan = Plan { whole: false, ..plan };
+        plan.whole = false;
         return Decision { plan, return_coupon: false, compensation: None };
     }
     let config = &ctx.config.coupons;

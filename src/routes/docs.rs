@@ -34,7 +34,11 @@ fn assets() -> &'static Assets {
     })
 }
 
-fn serve(content_type: &'static str, cache: &'static str, body: impl Into<Arc<str>>) -> impl Endpoint<Output = Response> {
+fn serve(
+    content_type: &'static str,
+    cache: &'static str,
+    body: String,
+) -> impl Endpoint<Output = Response> + use<> {
     let body: Arc<str> = body.into();
     make_sync(move |_| answer(content_type, cache, body.to_string()))
 }
@@ -55,8 +59,8 @@ pub fn routes(app: &Surface, documents: &Documents) -> Route {
         .at("/docs/errors", get(serve("text/html; charset=utf-8", FRESH, errors_page(&app.ctx.codes))))
         .at("/docs/swagger-ui.js", get(make_sync(|_| answer("text/javascript; charset=utf-8", KEPT, assets().script.clone()))))
         .at("/docs/swagger-ui.css", get(make_sync(|_| answer("text/css; charset=utf-8", KEPT, assets().style.clone()))))
-        .at("/openapi/app.json", get(serve("application/json", FRESH, documents.app.as_str())))
-        .at("/openapi/admin.json", get(serve("application/json", FRESH, documents.admin.as_str())))
+        .at("/openapi/app.json", get(serve("application/json", FRESH, documents.app.clone())))
+        .at("/openapi/admin.json", get(serve("application/json", FRESH, documents.admin.clone())))
 }
 
 /// Every code that the program can answer, sorted.

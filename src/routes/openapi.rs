@@ -49,8 +49,8 @@ type AppApis = (
 
 type AdminApis = (
     admin::sessions::StaffSessionsApi,
-    admin::stores::AdminStoresApi,
-    admin::catalog::AdminCatalogApi,
+    admin::stores::StoresAdminApi,
+    admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
     admin::refunds::AdminRefundsApi,
@@ -81,8 +81,8 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
     let ctx = || app.ctx.clone();
     let apis = (
         admin::sessions::StaffSessionsApi { ctx: ctx(), attempts: Attempts::default() },
-        admin::stores::AdminStoresApi { ctx: ctx(), stores: app.stores.clone(), mini: app.mini.clone() },
-        admin::catalog::AdminCatalogApi { ctx: ctx() },
+        admin::stores::StoresAdminApi { ctx: ctx(), stores: app.stores.clone(), mini: app.mini.clone() },
+        admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },

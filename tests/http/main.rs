@@ -2,3 +2,4 @@
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
 mod support;
+mod orders;
