@@ -153,10 +153,14 @@ impl Sandbox {
     /// Ticks when something becomes due, forever.
     pub async fn run(&self) {
         loop {
-            self.tick().await;
+            let attempted = self.tick().await;
             let due = notify::next_due_ms(&self.world).await;
             let timer = async {
                 match due {
+                    // Due, and yet nothing could be done: the database refuses, so not again at once.
+                    Some(due_ms) if attempted == 0 && due_ms <= self.world.clock.now_ms() => {
+                        tokio::time::sleep(notify::BREATH).await;
+                    }
                     Some(due_ms) => self.world.clock.sleep_until(due_ms).await,
                     None => std::future::pending().await,
                 }

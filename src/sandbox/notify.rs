@@ -17,6 +17,8 @@ use crate::kernel::Millis;
 
 /// An answer that takes longer counts as none.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// Real time to wait when the database refuses, instead of trying in a tight loop.
+pub const BREATH: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 8;
 const TICK_MAX: i64 = 200;
 const DELAY_DEFAULT_MS: u64 = 60_000;
@@ -221,6 +223,7 @@ async fn attempt(world: &World, row: Outgoing) {
     };
     if let Err(error) = finish(world, &row, received, status).await {
         tracing::error!(%error, "the sandbox could not write down an attempt to notify");
+        tokio::time::sleep(BREATH).await;
     }
 }
 

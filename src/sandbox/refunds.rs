@@ -131,7 +131,7 @@ pub async fn accept(
     if refunded + order.amount > payment.total {
         return Err(Refusal::invalid_request("申请退款金额大于订单可退金额", 268_435_464));
     }
-    if earlier.last().is_some_and(|last| now_ms - last.created_ms < SPACING_MS) {
+    if earlier.last().is_some_and(|last| (now_ms - last.created_ms).abs() < SPACING_MS) {
         return Err(Refusal::new(429, "FREQUENCY_LIMITED", "同一笔订单的退款间隔需在1分钟以上", 268_447_840));
     }
     let path = "/v3/refund/domestic/refunds";

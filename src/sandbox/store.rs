@@ -69,6 +69,7 @@ pub async fn open(database: &str) -> Result<SqlitePool> {
     // A pool in memory must never close its connection: the data would go with it.
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
+        .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_with(options)

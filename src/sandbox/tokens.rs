@@ -85,7 +85,7 @@ pub async fn stable_token(world: &World, call: &Call) -> Answer {
 }
 
 fn answer(token: &str, left_ms: Millis) -> Answer {
-    Ok(Body::Json(json!({ "access_token": token, "expires_in": left_ms / 1_000 })))
+    Ok(Body::Json(json!({ "access_token": token, "expires_in": left_ms.min(LIFE_MS) / 1_000 })))
 }
 
 async fn shorten(tx: &mut SqliteConnection, family: &str, until_ms: Millis) -> sqlx::Result<()> {

@@ -231,10 +231,62 @@ async fn faults_break_what_they_name() {
     world.fault(json!({ "kind": "rotate_certificate" })).await;
     let listed = world.get("/v3/certificates").await;
     assert_eq!(listed.body["data"].as_array().map(Vec::len), Some(2));
+    world.fault(json!({ "kind": "key_ramp" })).await;
+    let (one, other) = (world.get("/v3/certificates").await, world.get("/v3/certificates").await);
+    assert_ne!(one.is_signed_by_public_key(), other.is_signed_by_public_key());
     world.fault(json!({ "kind": "no_platform_certificate" })).await;
     assert_eq!(world.get("/v3/certificates").await.status, 404);
     assert_eq!(world.plain("DELETE", "/sandbox/faults", None).await.0, 200);
     assert_eq!(world.get("/v3/certificates").await.status, 200);
+}
+
+#[tokio::test]
+async fn notifications_go_wrong_as_told() {
+    let world = World::new().await;
+    world.fault(json!({ "kind": "notify_before_prepay_answer" })).await;
+    world.prepay("order-000010").await;
+    assert_eq!(world.shop.take().len(), 1, "it came before the answer");
+
+    world.fault(json!({ "kind": "notify_drop" })).await;
+    world.paid("order-000011").await;
+    assert_eq!(world.sandbox.tick().await, 0);
+
+    world.fault(json!({ "kind": "notify_duplicate" })).await;
+    world.fault(json!({ "kind": "notify_delay", "delay_ms": 1000 })).await;
+    world.paid("order-000012").await;
+    assert_eq!(world.sandbox.tick().await, 0);
+    world.clock.advance(1_000);
+    assert_eq!(world.sandbox.tick().await, 2);
+    let twins = world.shop.take();
+    assert_eq!(twins[0].body["id"], twins[1].body["id"]);
+
+    world.fault(json!({ "kind": "notify_signtest" })).await;
+    world.fault(json!({ "kind": "notify_wrong_serial" })).await;
+    world.paid("order-000013").await;
+    world.sandbox.tick().await;
+    let (_, calls) = world.plain("GET", "/sandbox/calls?limit=1", None).await;
+    let header = |name: &str| {
+        let headers = calls[0]["request_headers"].as_array().into_iter().flatten();
+        let found = headers.filter(|header| header["name"] == name).map(|header| header["value"].to_string());
+        found.collect::<String>()
+    };
+    assert!(header("Wechatpay-Signature").contains("WECHATPAY/SIGNTEST/"));
+    assert!(!header("Wechatpay-Serial").contains("PUB_KEY_ID_"));
+}
+
+#[tokio::test]
+async fn a_refund_gives_the_coupon_its_proportional_share() {
+    let world = World::new().await;
+    let prepay_id = world.prepay("order-000014").await;
+    let body = json!({ "unchecked": true, "coupon_amount": 200 });
+    world.plain("POST", &format!("/sandbox/payments/{prepay_id}/pay"), Some(body)).await;
+    let url = format!("{}/refund", world.shop.url);
+    let half = world.post(REFUNDS, refund_body("order-000014", "c1", 500, &url)).await;
+    assert_eq!(half.body["amount"]["payer_refund"], 400);
+    assert_eq!(half.body["amount"]["discount_refund"], 100);
+    world.clock.advance(minute_ms(1));
+    let rest = world.post(REFUNDS, refund_body("order-000014", "c2", 500, &url)).await;
+    assert_eq!(rest.body["amount"]["payer_refund"], 400);
 }
 
 #[tokio::test]
