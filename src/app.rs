@@ -30,8 +30,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, coupons, identity, notifications, order_views, orders, payments, refunds, routes,
-    shipping, staff, stores,
+    addresses, cart, catalog, coupons, identity, notifications, order_views, orders, payments, refunds,
+    routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.
@@ -175,7 +175,9 @@ impl App {
                 let ended = async move {
                     let _ = stopped.wait_for(|stop| *stop).await;
                 };
-                if let Err(error) = Server::new_with_acceptor(metrics).run_with_graceful_shutdown(endpoint, ended, None).await {
+                if let Err(error) =
+                    Server::new_with_acceptor(metrics).run_with_graceful_shutdown(endpoint, ended, None).await
+                {
                     tracing::error!("the metrics address is gone: {error}");
                 }
             });
@@ -214,18 +216,24 @@ fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subsc
         Subscription::new("orders.payment-deadline", &["PaymentDeadline"], |ctx, d| {
             Box::pin(orders::on_payment_deadline(ctx, d))
         }),
-        Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| Box::pin(orders::on_completion_due(ctx, d))),
+        Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| {
+            Box::pin(orders::on_completion_due(ctx, d))
+        }),
         Subscription::new("orders.after-sale", &["AfterSaleEnded"], |ctx, d| {
             Box::pin(orders::on_after_sale_ended(ctx, d))
         }),
-        Subscription::new("payments.close", &["OrderClosing"], |ctx, d| Box::pin(payments::on_order_closing(ctx, d))),
+        Subscription::new("payments.close", &["OrderClosing"], |ctx, d| {
+            Box::pin(payments::on_order_closing(ctx, d))
+        }),
         Subscription::new("refunds.orphan", &["PaymentOrphaned"], |ctx, d| {
             Box::pin(refunds::on_payment_orphaned(ctx, d))
         }),
         Subscription::new("refunds.cancelled", &["CancelledOrderPaid"], |ctx, d| {
             Box::pin(refunds::on_cancelled_order_paid(ctx, d))
         }),
-        Subscription::new("coupons.refund", &["RefundSettled"], |ctx, d| Box::pin(coupons::on_refund_settled(ctx, d))),
+        Subscription::new("coupons.refund", &["RefundSettled"], |ctx, d| {
+            Box::pin(coupons::on_refund_settled(ctx, d))
+        }),
     ];
     list.extend(shipping::subscriptions());
     list.extend(notifications::subscriptions(mini));
@@ -245,9 +253,15 @@ fn inbox() -> Inbox {
 fn workers(mini: &Mini, channel: &Channel) -> Vec<Worker> {
     let inbox = Arc::new(inbox());
     let settling = inbox.clone();
-    let (paying, refunding, shipping_mini, messages_mini) = (channel.clone(), channel.clone(), mini.clone(), mini.clone());
+    let (paying, refunding, shipping_mini, messages_mini) =
+        (channel.clone(), channel.clone(), mini.clone(), mini.clone());
     vec![
-        Worker::new("bus", Work::Bus, |ctx| Box::pin(ctx.bus.tick(ctx)), |ctx| Box::pin(ctx.bus.next_due(ctx))),
+        Worker::new(
+            "bus",
+            Work::Bus,
+            |ctx| Box::pin(ctx.bus.tick(ctx)),
+            |ctx| Box::pin(ctx.bus.next_due(ctx)),
+        ),
         Worker::new(
             "inbox",
             Work::Inbox,
@@ -351,7 +365,9 @@ pub fn refuse_unsafe(config: &Config) -> Result<()> {
         return refuse("secrets.master_key is the public demo key; make one: openssl rand -hex 32");
     }
     if config.wechat.mode == WechatMode::Sandbox {
-        return refuse("wechat.mode is \"sandbox\"; set it to \"live\" and give appid, secret and the wechat_pay keys");
+        return refuse(
+            "wechat.mode is \"sandbox\"; set it to \"live\" and give appid, secret and the wechat_pay keys",
+        );
     }
     if config.wechat_pay.apiv3_key == demo_keys::APIV3_KEY
         || config.wechat.secret == demo_keys::APP_SECRET
@@ -360,7 +376,8 @@ pub fn refuse_unsafe(config: &Config) -> Result<()> {
         return refuse("a key of the sandbox is in use; take the merchant's and the mini-program's own");
     }
     let url = &config.server.public_url;
-    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    let host =
+        url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
     let private = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
     if private {
         return refuse("server.public_url must be https:// and a public host name: WeChat Pay calls it");
@@ -436,7 +453,8 @@ pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> 
     })?;
     let pay = &config.wechat_pay;
     let mut public_keys = Vec::new();
-    for (id, key) in [(&pay.public_key_id, &pay.public_key), (&pay.next_public_key_id, &pay.next_public_key)] {
+    for (id, key) in [(&pay.public_key_id, &pay.public_key), (&pay.next_public_key_id, &pay.next_public_key)]
+    {
         if !id.is_empty() {
             public_keys.push((id.clone(), pem(key)?));
         }
@@ -463,7 +481,10 @@ pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> 
 
 async fn bind(listen: &str) -> Result<NoDelay> {
     let acceptor = TcpListener::bind(listen.to_owned()).into_acceptor().await.map_err(|e| {
-        Failure::internal(format!("binding {listen}: is another program there? Set server.listen to another address"), e)
+        Failure::internal(
+            format!("binding {listen}: is another program there? Set server.listen to another address"),
+            e,
+        )
     })?;
     Ok(NoDelay(acceptor))
 }
@@ -487,7 +508,8 @@ impl Acceptor for NoDelay {
 
     async fn accept(
         &mut self,
-    ) -> std::io::Result<(Self::Io, poem::web::LocalAddr, poem::web::RemoteAddr, poem::http::uri::Scheme)> {
+    ) -> std::io::Result<(Self::Io, poem::web::LocalAddr, poem::web::RemoteAddr, poem::http::uri::Scheme)>
+    {
         let accepted = self.0.accept().await?;
         accepted.0.set_nodelay(true)?;
         Ok(accepted)

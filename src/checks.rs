@@ -31,7 +31,8 @@ impl Report {
     }
 
     fn add(&mut self, rules: Vec<(&'static str, Vec<String>)>) {
-        let findings = rules.into_iter().map(|(rule, violations)| Finding { rule: rule.to_owned(), violations });
+        let findings =
+            rules.into_iter().map(|(rule, violations)| Finding { rule: rule.to_owned(), violations });
         self.findings.extend(findings);
     }
 }
@@ -62,7 +63,10 @@ async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Resul
     const SHOWN: i64 = 20;
     let orders = orders::stuck(conn, now_ms).await?.iter().map(ToString::to_string).collect();
     report.add(vec![
-        ("liveness: no event waits long after its time", bus::overdue(conn, now_ms - BUS_BOUND_MS, SHOWN).await?),
+        (
+            "liveness: no event waits long after its time",
+            bus::overdue(conn, now_ms - BUS_BOUND_MS, SHOWN).await?,
+        ),
         ("liveness: no notice waits long", inbox::overdue(conn, now_ms - inbox::BOUND_MS, SHOWN).await?),
         ("liveness: no unpaid or closing order is long past its deadline", orders),
         ("liveness: no refund waits long for the channel", refunds::stuck(conn, now_ms).await?),
@@ -71,9 +75,7 @@ async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Resul
 }
 
 async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
-    report.waiting = vec![
-        ("dead letters", bus::count_parked(conn).await?),
-        ("open alerts", alerts::count(conn).await?),
-    ];
+    report.waiting =
+        vec![("dead letters", bus::count_parked(conn).await?), ("open alerts", alerts::count(conn).await?)];
     Ok(())
 }

@@ -41,21 +41,28 @@ pub async fn run(config: Config) -> Result<bool> {
     findings.good("clock", &rfc3339(clock.now_ms()));
     match App::context(config.clone(), clock.clone()).await {
         Ok(ctx) => look_at_ports(&ctx, &mut findings).await,
-        Err(failure) => findings.bad("database", &failure.to_string(), "check database.url and the rights of its folder"),
+        Err(failure) => {
+            findings.bad("database", &failure.to_string(), "check database.url and the rights of its folder")
+        }
     }
     if config.wechat.mode == WechatMode::Sandbox {
         findings.note("wechat", "played by the sandbox, which starts with the server");
     } else {
         look_at_wechat(&config, &clock, &mut findings).await;
     }
-    println!("{}", if findings.healthy { "Everything is in order." } else { "Something has to be done: see above." });
+    println!(
+        "{}",
+        if findings.healthy { "Everything is in order." } else { "Something has to be done: see above." }
+    );
     Ok(findings.healthy)
 }
 
 fn look_at_config(config: &Config, findings: &mut Findings) {
     match config.mode {
         Mode::Production => findings.good("mode", "production"),
-        Mode::Development => findings.note("mode", "development: set mode = \"production\" before real customers come"),
+        Mode::Development => {
+            findings.note("mode", "development: set mode = \"production\" before real customers come")
+        }
     }
     if config.has_demo_master_key() {
         let advice = "set secrets.master_key (openssl rand -hex 32) and keep a copy: what it encrypted is lost without it";
@@ -75,7 +82,9 @@ fn look_at_config(config: &Config, findings: &mut Findings) {
 async fn look_at_ports(ctx: &Ctx, findings: &mut Findings) {
     match ctx.db.migrate().await {
         Ok(()) => findings.good("database", &format!("{} is open and up to date", ctx.config.database.url)),
-        Err(failure) => findings.bad("database", &failure.to_string(), "was it written by a newer version of minimall?"),
+        Err(failure) => {
+            findings.bad("database", &failure.to_string(), "was it written by a newer version of minimall?")
+        }
     }
     match ctx.kv.put("doctor", b"1", 1_000).await {
         Ok(()) => findings.good("kv", "embedded in the process"),
@@ -88,13 +97,21 @@ async fn look_at_wechat(config: &Config, clock: &Clock, findings: &mut Findings)
     let (mini, _, channel) = match app::clients(config, clock) {
         Ok(clients) => clients,
         Err(failure) => {
-            return findings.bad("keys", &failure.to_string(), "correct the key that is named in [wechat] or [wechat_pay]");
+            return findings.bad(
+                "keys",
+                &failure.to_string(),
+                "correct the key that is named in [wechat] or [wechat_pay]",
+            );
         }
     };
     findings.good("keys", "can be read");
     match mini.ping().await {
         Ok(()) => findings.good("wechat", "the mini-program API gives a token"),
-        Err(error) => findings.bad("wechat", &error.to_string(), "check wechat.appid, wechat.secret and the IP whitelist in the console"),
+        Err(error) => findings.bad(
+            "wechat",
+            &error.to_string(),
+            "check wechat.appid, wechat.secret and the IP whitelist in the console",
+        ),
     }
     let Provider::WechatPay(pay) = &channel.provider;
     match pay.ping().await {
@@ -102,7 +119,10 @@ async fn look_at_wechat(config: &Config, clock: &Clock, findings: &mut Findings)
         Err(error) => findings.bad(
             "wechat pay",
             &error.to_string(),
-            &format!("check mchid, serial, key and APIv3 key, and that this clock is right within {} s", CLOCK_SLACK_MS / 1_000),
+            &format!(
+                "check mchid, serial, key and APIv3 key, and that this clock is right within {} s",
+                CLOCK_SLACK_MS / 1_000
+            ),
         ),
     }
 }

@@ -72,7 +72,14 @@ async fn run(cli: Cli) -> Result<bool> {
             let ctx = App::context(config, Clock::system()).await?;
             ctx.db.migrate().await?;
             let seeded = demo::seed(&ctx).await?;
-            println!("{}", if seeded { "The shop is filled." } else { "The shop was filled before; nothing was changed." });
+            println!(
+                "{}",
+                if seeded {
+                    "The shop is filled."
+                } else {
+                    "The shop was filled before; nothing was changed."
+                }
+            );
             Ok(true)
         }
         Command::Check => check(config).await,
@@ -103,7 +110,9 @@ fn welcome(app: &App) {
     }
     match &app.first_account {
         Some(first) => match &first.password {
-            Some(password) => println!("  Admin    user {:?}, password {password:?}: told once, change it", first.user_name),
+            Some(password) => {
+                println!("  Admin    user {:?}, password {password:?}: told once, change it", first.user_name)
+            }
             None => println!("  Admin    user {:?} with the configured password", first.user_name),
         },
         None => println!("  Admin    POST {url}/admin/v1/sessions with the account of the first start"),

@@ -220,8 +220,7 @@ impl AdminCouponsApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<CouponTemplateView>>> {
-        let page =
-            coupons::list_templates(&self.ctx, cursor.0.as_ref(), Limit::parse(limit.0)?).await?;
+        let page = coupons::list_templates(&self.ctx, cursor.0.as_ref(), Limit::parse(limit.0)?).await?;
         let items = page.items.into_iter().map(CouponTemplateView::of).collect::<Result<Vec<_>>>()?;
         Ok(Json(List { items, next_cursor: page.next }))
     }

@@ -6,7 +6,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::{
-    Claimable, CouponDetail, CouponStatus, Issue, Reason, Source, Template, Unusable, Usable, Validity, Wanted,
+    Claimable, CouponDetail, CouponStatus, Issue, Reason, Source, Template, Unusable, Usable, Validity,
+    Wanted,
 };
 use crate::identity::UserAuth;
 use crate::kernel::{
@@ -318,11 +319,7 @@ impl CouponsApi {
     /// Errors: `unauthenticated`, `invalid_request`, `idempotency_key_required`, `idempotency_key_reused`,
     /// `coupon_template_not_found`, `coupon_template_paused`, `coupon_template_ended`, `coupon_sold_out`,
     /// `coupon_limit_reached`.
-    #[oai(
-        path = "/coupon-templates/:template_id/claims",
-        method = "post",
-        operation_id = "claimCoupon"
-    )]
+    #[oai(path = "/coupon-templates/:template_id/claims", method = "post", operation_id = "claimCoupon")]
     async fn claim(
         &self,
         auth: UserAuth,

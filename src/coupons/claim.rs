@@ -7,7 +7,6 @@ use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use crate::platform::idempotency::{Done, Key};
 
-
 /// How long a template that is sold out is refused without asking the database.
 const GATE_MS: Millis = 5_000;
 

@@ -37,13 +37,8 @@ pub(super) async fn insert(tx: &mut Tx<'_>, new: &NewCoupon<'_>, now_ms: Millis)
     if !sql::insert_coupon(tx, new, (from_ms, until_ms), now_ms).await? {
         return Ok(false);
     }
-    let step = Move {
-        coupon: new.id,
-        order: None,
-        kind: MoveKind::Granted,
-        from: None,
-        to: CouponStatus::Unused,
-    };
+    let step =
+        Move { coupon: new.id, order: None, kind: MoveKind::Granted, from: None, to: CouponStatus::Unused };
     moved(tx, &step, &format!("{}:{}", new.source, new.source_id), now_ms).await?;
     Ok(true)
 }

@@ -28,9 +28,7 @@ mod void;
 use serde_json::Value;
 use sqlx::FromRow;
 
-pub use api::{
-    BenefitKind, CouponBenefit, CouponTemplateView, CouponValidity, CouponView, CouponsApi,
-};
+pub use api::{BenefitKind, CouponBenefit, CouponTemplateView, CouponValidity, CouponView, CouponsApi};
 pub use check::{Bound, bound_to_orders, granted, invariants, refund_grants, returned};
 pub use claim::claim;
 pub use grant::{Granted, grant, grant_by_staff};
@@ -46,9 +44,7 @@ pub use validity::Validity;
 pub use view::{CouponDetail, find, list};
 pub use void::void;
 
-use crate::kernel::{
-    CouponId, CouponTemplateId, Failure, Millis, OrderId, Result, UserId, codes, text_enum,
-};
+use crate::kernel::{CouponId, CouponTemplateId, Failure, Millis, OrderId, Result, UserId, codes, text_enum};
 use crate::pricing::Unmet;
 
 codes! {

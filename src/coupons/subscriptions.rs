@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::Source;
 use super::grant::{Granted, grant};
 use super::hold::give_back;
-use super::Source;
 use crate::events::Event;
 use crate::identity;
 use crate::kernel::{CouponTemplateId, Millis, OrderId, RefundId, Result, UserId, day_ms};

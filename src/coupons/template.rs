@@ -109,7 +109,11 @@ impl TemplateTerms {
             (
                 "/limit_per_user",
                 "must be from 1 to 100 for a coupon to claim, otherwise 0",
-                if claimed { (1..=LIMIT_MAX).contains(&self.limit_per_user) } else { self.limit_per_user == 0 },
+                if claimed {
+                    (1..=LIMIT_MAX).contains(&self.limit_per_user)
+                } else {
+                    self.limit_per_user == 0
+                },
             ),
             (
                 "/stack_group",

@@ -88,7 +88,8 @@ pub async fn usable(ctx: &Ctx, user: &UserId, store: &StoreId, wanted: &[Wanted]
     let coupons = sql::coupons_for_basket(&mut conn, user, now_ms - SHOWN_AFTER_MS, LOOKED_AT_MAX).await?;
     let mut sorted = Usable { currency: store.currency, usable: Vec::new(), unusable: Vec::new() };
     for detail in with_templates(&mut conn, coupons).await? {
-        let verdict = detail.why_not_at(&store, now_ms).map_or_else(|| detail.worth(&lines), |r| Err((r, None)));
+        let verdict =
+            detail.why_not_at(&store, now_ms).map_or_else(|| detail.worth(&lines), |r| Err((r, None)));
         match verdict {
             Ok(discount_minor) => sorted.usable.push((detail, discount_minor)),
             Err((reason, missing_minor)) => sorted.unusable.push(Unusable { detail, reason, missing_minor }),

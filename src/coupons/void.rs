@@ -42,11 +42,7 @@ pub async fn void(
 }
 
 /// The statuses before and after; the same one when the coupon was marked.
-async fn void_or_mark(
-    tx: &mut Tx<'_>,
-    ctx: &Ctx,
-    coupon: &CouponId,
-) -> Result<(CouponStatus, CouponStatus)> {
+async fn void_or_mark(tx: &mut Tx<'_>, ctx: &Ctx, coupon: &CouponId) -> Result<(CouponStatus, CouponStatus)> {
     let now_ms = ctx.clock.now_ms();
     for _ in 0..ROUNDS {
         let Some(found) = sql::coupon(tx, coupon).await? else {
@@ -71,5 +67,7 @@ async fn void_or_mark(
             return Ok((from, to));
         }
     }
-    Err(Failure::new(&common::UNAVAILABLE).detail("The coupon is being used at this moment.").retry_after_s(1))
+    Err(Failure::new(&common::UNAVAILABLE)
+        .detail("The coupon is being used at this moment.")
+        .retry_after_s(1))
 }

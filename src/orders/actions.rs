@@ -35,7 +35,9 @@ fn action(refusal: Option<&str>) -> Action {
 pub fn actions(order: &Order, lines: &[OrderLine], now_ms: Millis) -> Actions {
     let waits = order.status == OrderStatus::PendingPayment;
     let pay = match order.status {
-        OrderStatus::PendingPayment if order.pay_before_ms - now_ms < PAY_WINDOW_MS => Some("payment_window_closing"),
+        OrderStatus::PendingPayment if order.pay_before_ms - now_ms < PAY_WINDOW_MS => {
+            Some("payment_window_closing")
+        }
         OrderStatus::PendingPayment => None,
         _ if order.pay_status == PayStatus::Paid => Some("order_already_paid"),
         _ => Some("order_not_payable"),

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::quote::{Quote, QuoteRequest, WantedLine};
 use super::{
-    Actions, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, PayStatus, RefundStatus, actions, cancel,
-    complete, list, place, quote, sql,
+    Actions, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, PayStatus, RefundStatus, actions,
+    cancel, complete, list, place, quote, sql,
 };
 use crate::addresses::Address;
 use crate::identity::UserAuth;
 use crate::kernel::{
-    AddressId, CouponId, Cursor, Failure, Id, Limit, Millis, Money, OrderId, OrderLineId, ProductId, Result, SkuId,
-    StoreId, rfc3339,
+    AddressId, CouponId, Cursor, Failure, Id, Limit, Millis, Money, OrderId, OrderLineId, ProductId, Result,
+    SkuId, StoreId, rfc3339,
 };
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
@@ -50,7 +50,10 @@ impl Example for QuoteInput {
         Self {
             store_id: StoreId::from_tail("00000000000000000000000001"),
             fulfilment: Fulfilment::Delivery,
-            lines: Some(vec![LineInput { sku_id: SkuId::from_tail("00000000000000000000000001"), quantity: 2 }]),
+            lines: Some(vec![LineInput {
+                sku_id: SkuId::from_tail("00000000000000000000000001"),
+                quantity: 2,
+            }]),
             address_id: Some(AddressId::from_tail(&"0".repeat(26))),
             coupon_ids: None,
         }
@@ -115,7 +118,9 @@ pub struct PlaceInput {
 
 impl Example for PlaceInput {
     fn example() -> Self {
-        Self { quote_token: "the quote_token of POST /quotes".to_owned(), note: Some("请放门口".to_owned()) }
+        Self {
+            quote_token: "the quote_token of POST /quotes".to_owned(), note: Some("请放门口".to_owned())
+        }
     }
 }
 
@@ -158,7 +163,7 @@ pub struct LineView {
 
 /// Where it goes; the phone is masked.
 #[derive(Debug, Object)]
-pub struct AddressView {
+pub struct DeliveryAddress {
     pub recipient: String,
     pub phone_masked: String,
     pub region: String,
@@ -188,7 +193,7 @@ pub struct OrderView {
     pub coupon_id: Option<CouponId>,
     pub note: String,
     #[oai(skip_serializing_if_is_none)]
-    pub address: Option<AddressView>,
+    pub address: Option<DeliveryAddress>,
     /// Shipping is stopped: it was cancelled and paid at the same moment, and goes back.
     pub on_hold: bool,
     pub placed_at: String,
@@ -281,10 +286,11 @@ fn line_view(order: &Order, line: &OrderLine) -> LineView {
     }
 }
 
-fn address_view(ctx: &Ctx, sealed: &str) -> Result<AddressView> {
+fn address_view(ctx: &Ctx, sealed: &str) -> Result<DeliveryAddress> {
     let json = ctx.secrets.open(place::ADDRESS_PURPOSE, sealed)?;
-    let address: Address = serde_json::from_str(&json).map_err(|e| Failure::internal("reading an address", e))?;
-    Ok(AddressView {
+    let address: Address =
+        serde_json::from_str(&json).map_err(|e| Failure::internal("reading an address", e))?;
+    Ok(DeliveryAddress {
         phone_masked: address.phone.masked(),
         region: format!("{}{}{}", address.province, address.city, address.district),
         recipient: address.recipient,

@@ -30,7 +30,9 @@ pub async fn confirm_receipt(ctx: &Ctx, user: &UserId, key: &Key, id: &OrderId) 
                 return Err(Failure::new(&ORDER_NOT_FOUND));
             }
             match order.status {
-                OrderStatus::Shipped => complete(tx, ctx, &mut order, &Actor::User(user.clone()), "confirmed").await?,
+                OrderStatus::Shipped => {
+                    complete(tx, ctx, &mut order, &Actor::User(user.clone()), "confirmed").await?
+                }
                 OrderStatus::Completed | OrderStatus::Finished => {}
                 _ => return Err(Failure::new(&ORDER_NOT_CONFIRMABLE)),
             }
@@ -98,7 +100,11 @@ pub async fn complete_if_shipped(
     why: &str,
 ) -> Result<()> {
     let mut order = hold(tx, id).await?;
-    if order.status == OrderStatus::Shipped { complete(tx, ctx, &mut order, actor, why).await } else { Ok(()) }
+    if order.status == OrderStatus::Shipped {
+        complete(tx, ctx, &mut order, actor, why).await
+    } else {
+        Ok(())
+    }
 }
 
 /// Completes or finishes whatever of a held order is due: called at the end of its last refund.
@@ -108,7 +114,8 @@ pub(super) async fn act_on_due(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) ->
     }
     let now_ms = ctx.clock.now_ms();
     let past = |at: Option<i64>| at.is_some_and(|at_ms| at_ms <= now_ms);
-    if order.status == OrderStatus::Shipped && (order.complete_due_ms.is_some() || past(order.complete_at_ms)) {
+    if order.status == OrderStatus::Shipped && (order.complete_due_ms.is_some() || past(order.complete_at_ms))
+    {
         complete(tx, ctx, order, &Actor::System("timeout"), "automatic").await?;
     }
     if order.status == OrderStatus::Completed && (order.finish_due_ms.is_some() || past(order.finish_at_ms)) {

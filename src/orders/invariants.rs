@@ -119,7 +119,9 @@ pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String
 
 async fn illegal_moves(conn: &mut Conn) -> Result<Vec<String>> {
     let kinds: Vec<(Option<state::OrderStatus>, state::OrderMove, state::OrderStatus)> =
-        sqlx::query_as("SELECT DISTINCT from_status, event, to_status FROM order_timeline").fetch_all(conn).await?;
+        sqlx::query_as("SELECT DISTINCT from_status, event, to_status FROM order_timeline")
+            .fetch_all(conn)
+            .await?;
     let illegal = kinds.into_iter().filter(|(from, event, to)| state::next(*from, *event) != Some(*to));
     Ok(illegal.map(|(from, event, to)| format!("{from:?} --{event}--> {to}")).collect())
 }

@@ -48,7 +48,12 @@ pub async fn list(
 ///
 /// # Errors
 /// The database.
-pub async fn list_all(ctx: &Ctx, filter: &Filter, after: Option<&Cursor>, limit: Limit) -> Result<Page<Full>> {
+pub async fn list_all(
+    ctx: &Ctx,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Full>> {
     let filter = sql::ListFilter {
         user: filter.user.as_ref(),
         store: filter.store.as_ref(),

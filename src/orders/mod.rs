@@ -23,7 +23,7 @@ pub mod state;
 mod sweep;
 
 pub use actions::{Actions, PAY_WINDOW_MS, actions};
-pub use api::{AddressView, LineView, OrderView, OrdersApi, order_view};
+pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
 pub use invariants::{invariants, stuck};
@@ -33,8 +33,8 @@ pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
 pub use place::{PlaceOutcome, place};
 pub use quote::{Quote, QuoteRequest, WantedLine, quote};
 pub use refunding::{
-    LineRefund, Plan, RefundMoney, amount_of_units, count_open, lift_hold, plan, release_refund, reserve_freight,
-    reserve_refund, settle_refund, take_compensation,
+    LineRefund, Plan, RefundMoney, amount_of_units, count_open, lift_hold, plan, release_refund,
+    reserve_freight, reserve_refund, settle_refund, take_compensation,
 };
 pub use ship::{ShipLine, ship_lines};
 pub use sql::{find, find_lines, find_owned, timeline};
@@ -221,4 +221,3 @@ pub struct TimelineRow {
     pub detail: String,
     pub request_id: String,
 }
-

@@ -32,8 +32,9 @@ pub(super) async fn advance(
     detail: Value,
 ) -> Result<()> {
     let from = order.status;
-    let to = state::next(Some(from), event)
-        .ok_or_else(|| Failure::new(&ORDER_CHANGED).detail(format!("An order in {from} can't be {event}.")))?;
+    let to = state::next(Some(from), event).ok_or_else(|| {
+        Failure::new(&ORDER_CHANGED).detail(format!("An order in {from} can't be {event}."))
+    })?;
     if !sql::move_status(tx, &order.id, from, to, order.version).await? {
         return Err(Failure::new(&ORDER_CHANGED));
     }

@@ -105,7 +105,13 @@ pub(super) async fn take_effect(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) -
 ///
 /// # Errors
 /// `order_not_found`, `order_not_on_hold`.
-pub async fn release_hold(ctx: &Ctx, actor: &Actor, key: &Key, id: &OrderId, reason: &str) -> Result<Done<()>> {
+pub async fn release_hold(
+    ctx: &Ctx,
+    actor: &Actor,
+    key: &Key,
+    id: &OrderId,
+    reason: &str,
+) -> Result<Done<()>> {
     key.run(ctx, |tx| {
         Box::pin(async move {
             let mut order = hold(tx, id).await?;

@@ -8,8 +8,8 @@ use super::moves::{stage, write_row};
 use super::quote::{self, QuoteRequest, Worked};
 use super::quote_token::{self, QuotePayload};
 use super::{
-    Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID,
-    RefundStatus, paid, sql,
+    Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID, RefundStatus,
+    paid, sql,
 };
 use crate::catalog::stock::{self, LockLine};
 use crate::coupons;
@@ -90,7 +90,8 @@ async fn place_in(
         return Err(Failure::new(&QUOTE_CHANGED));
     }
     let mut order = draft(ctx, user, payload, &worked, note)?;
-    let phone_hash = worked.address.as_ref().map(|address| ctx.secrets.index("phone", address.phone.as_str()));
+    let phone_hash =
+        worked.address.as_ref().map(|address| ctx.secrets.index("phone", address.phone.as_str()));
     let phone_hash = match phone_hash {
         Some(hash) => Some(hash),
         None => identity::phone_hash(tx, user).await?,
@@ -133,7 +134,8 @@ fn draft(
         .address
         .as_ref()
         .map(|address| {
-            let json = serde_json::to_string(address).map_err(|e| Failure::internal("writing an address", e))?;
+            let json =
+                serde_json::to_string(address).map_err(|e| Failure::internal("writing an address", e))?;
             Ok::<_, Failure>(ctx.secrets.seal(ADDRESS_PURPOSE, &json)?)
         })
         .transpose()?;
@@ -198,7 +200,8 @@ async fn insert_lines(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order, worked: &Worked
             gross_minor: priced.gross_minor,
             net_minor: priced.net_minor,
             tax_minor: 0,
-            shares: serde_json::to_string(&priced.shares).map_err(|e| Failure::internal("writing a line", e))?,
+            shares: serde_json::to_string(&priced.shares)
+                .map_err(|e| Failure::internal("writing a line", e))?,
             shipped: 0,
             cancelled: 0,
             cancel_locked: 0,

@@ -11,7 +11,9 @@ use crate::addresses::{self, ADDRESS_NOT_FOUND, Address};
 use crate::cart::{self, SKU_NOT_SOLD};
 use crate::catalog::{self, Offer};
 use crate::coupons;
-use crate::kernel::{AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms};
+use crate::kernel::{
+    AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms,
+};
 use crate::platform::crypto;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
@@ -125,14 +127,22 @@ pub(super) async fn work_out(
         Some(lines) => merged(lines),
         None => {
             let lines = cart::lines(conn, user, &request.store_id).await?;
-            merged(&lines.into_iter().map(|l| WantedLine { sku_id: l.sku_id, quantity: l.quantity }).collect::<Vec<_>>())
+            merged(
+                &lines
+                    .into_iter()
+                    .map(|l| WantedLine { sku_id: l.sku_id, quantity: l.quantity })
+                    .collect::<Vec<_>>(),
+            )
         }
     };
     if lines.is_empty() {
         return Err(Failure::new(&CART_EMPTY).field("/lines"));
     }
     if lines.len() > LINES_MAX {
-        return Err(Failure::invalid("/lines", format!("at most {LINES_MAX} different SKUs fit into one order")));
+        return Err(Failure::invalid(
+            "/lines",
+            format!("at most {LINES_MAX} different SKUs fit into one order"),
+        ));
     }
     let offers = sold_offers(conn, &request.store_id, &lines).await?;
     let terms = coupons::terms(conn, ctx, user, &request.store_id, &request.coupon_ids).await?;

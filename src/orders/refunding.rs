@@ -262,7 +262,13 @@ pub async fn take_compensation(tx: &mut Tx<'_>, order: &mut Order, refund: &Refu
 ///
 /// # Errors
 /// The database.
-pub async fn lift_hold(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, actor: &Actor, why: &str) -> Result<()> {
+pub async fn lift_hold(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    actor: &Actor,
+    why: &str,
+) -> Result<()> {
     if order.ship_hold_ms.is_none() || order.status != OrderStatus::Paid {
         return Ok(());
     }

@@ -33,7 +33,11 @@ pub async fn ship_lines(
     let mut order = hold(tx, id).await?;
     let may_ship = matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped);
     if !may_ship || order.ship_hold_ms.is_some() {
-        let why = if order.ship_hold_ms.is_some() { "The order is on hold: it was cancelled." } else { ORDER_NOT_SHIPPABLE.detail };
+        let why = if order.ship_hold_ms.is_some() {
+            "The order is on hold: it was cancelled."
+        } else {
+            ORDER_NOT_SHIPPABLE.detail
+        };
         return Err(Failure::new(&ORDER_NOT_SHIPPABLE).detail(why));
     }
     let there = sql::find_lines(tx, id).await?;
@@ -54,7 +58,8 @@ pub async fn ship_lines(
         }
     }
     // What is reserved by a refund may still be shipped when the refund is rejected, so it counts as open.
-    let left = sql::find_lines(tx, id).await?.iter().any(|line| line.quantity > line.shipped + line.cancelled);
+    let left =
+        sql::find_lines(tx, id).await?.iter().any(|line| line.quantity > line.shipped + line.cancelled);
     let event = if left { OrderMove::ShippedPart } else { OrderMove::ShippedAll };
     let units: i64 = lines.iter().map(|line| line.quantity).sum();
     advance(tx, ctx, &mut order, event, actor, json!({ "parcel": parcel, "units": units })).await?;

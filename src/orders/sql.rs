@@ -136,7 +136,12 @@ pub async fn insert_timeline(conn: &mut Conn, row: &NewTimelineRow<'_>) -> Resul
 }
 
 /// False: the quote was used before.
-pub async fn insert_order(conn: &mut Conn, order: &Order, quote_nonce: &str, phone_hash: Option<&str>) -> Result<bool> {
+pub async fn insert_order(
+    conn: &mut Conn,
+    order: &Order,
+    quote_nonce: &str,
+    phone_hash: Option<&str>,
+) -> Result<bool> {
     inserted(
         sqlx::query(
             "INSERT INTO orders (id, user_id, store_id, fulfilment, status, pay_status, refund_status, currency, \
@@ -243,7 +248,11 @@ pub async fn set_paid(conn: &mut Conn, id: &OrderId, paid_minor: i64, now_ms: Mi
 }
 
 pub async fn set_close_reason(conn: &mut Conn, id: &OrderId, reason: CloseReason) -> Result<()> {
-    sqlx::query("UPDATE orders SET close_reason = ? WHERE id = ?").bind(reason).bind(id).execute(conn).await?;
+    sqlx::query("UPDATE orders SET close_reason = ? WHERE id = ?")
+        .bind(reason)
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -258,7 +267,11 @@ pub async fn set_closed(conn: &mut Conn, id: &OrderId, reason: CloseReason, now_
 }
 
 pub async fn set_hold(conn: &mut Conn, id: &OrderId, hold_ms: Option<Millis>) -> Result<()> {
-    sqlx::query("UPDATE orders SET ship_hold_ms = ? WHERE id = ?").bind(hold_ms).bind(id).execute(conn).await?;
+    sqlx::query("UPDATE orders SET ship_hold_ms = ? WHERE id = ?")
+        .bind(hold_ms)
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -278,7 +291,12 @@ pub async fn ship_units(conn: &mut Conn, order: &OrderId, line: &OrderLineId, qu
     )
 }
 
-pub async fn set_shipped(conn: &mut Conn, id: &OrderId, now_ms: Millis, complete_at_ms: Millis) -> Result<()> {
+pub async fn set_shipped(
+    conn: &mut Conn,
+    id: &OrderId,
+    now_ms: Millis,
+    complete_at_ms: Millis,
+) -> Result<()> {
     sqlx::query("UPDATE orders SET shipped_ms = ?, complete_at_ms = ? WHERE id = ?")
         .bind(now_ms)
         .bind(complete_at_ms)
@@ -288,7 +306,12 @@ pub async fn set_shipped(conn: &mut Conn, id: &OrderId, now_ms: Millis, complete
     Ok(())
 }
 
-pub async fn set_completed(conn: &mut Conn, id: &OrderId, now_ms: Millis, finish_at_ms: Millis) -> Result<()> {
+pub async fn set_completed(
+    conn: &mut Conn,
+    id: &OrderId,
+    now_ms: Millis,
+    finish_at_ms: Millis,
+) -> Result<()> {
     sqlx::query("UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ? WHERE id = ?")
         .bind(now_ms)
         .bind(finish_at_ms)
@@ -308,12 +331,20 @@ pub async fn set_finished(conn: &mut Conn, id: &OrderId, now_ms: Millis) -> Resu
 }
 
 pub async fn set_complete_due(conn: &mut Conn, id: &OrderId, now_ms: Millis) -> Result<()> {
-    sqlx::query("UPDATE orders SET complete_due_ms = ? WHERE id = ?").bind(now_ms).bind(id).execute(conn).await?;
+    sqlx::query("UPDATE orders SET complete_due_ms = ? WHERE id = ?")
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 pub async fn set_finish_due(conn: &mut Conn, id: &OrderId, now_ms: Millis) -> Result<()> {
-    sqlx::query("UPDATE orders SET finish_due_ms = ? WHERE id = ?").bind(now_ms).bind(id).execute(conn).await?;
+    sqlx::query("UPDATE orders SET finish_due_ms = ? WHERE id = ?")
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -408,7 +439,12 @@ pub async fn cancel_unshipped_units(conn: &mut Conn, line: &OrderLineId, quantit
 }
 
 /// Reserves money of the order; false when less than that is left of what was paid.
-pub async fn reserve_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, freight_minor: i64) -> Result<bool> {
+pub async fn reserve_money(
+    conn: &mut Conn,
+    id: &OrderId,
+    amount_minor: i64,
+    freight_minor: i64,
+) -> Result<bool> {
     changed(
         sqlx::query(
             "UPDATE orders SET refunding_minor = refunding_minor + ?, \
@@ -426,7 +462,12 @@ pub async fn reserve_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, fre
     )
 }
 
-pub async fn release_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, freight_minor: i64) -> Result<bool> {
+pub async fn release_money(
+    conn: &mut Conn,
+    id: &OrderId,
+    amount_minor: i64,
+    freight_minor: i64,
+) -> Result<bool> {
     changed(
         sqlx::query(
             "UPDATE orders SET refunding_minor = refunding_minor - ?, \
@@ -443,7 +484,12 @@ pub async fn release_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, fre
     )
 }
 
-pub async fn settle_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, freight_minor: i64) -> Result<bool> {
+pub async fn settle_money(
+    conn: &mut Conn,
+    id: &OrderId,
+    amount_minor: i64,
+    freight_minor: i64,
+) -> Result<bool> {
     changed(
         sqlx::query(
             "UPDATE orders SET refunded_minor = refunded_minor + ?, refunding_minor = refunding_minor - ?, \
@@ -465,17 +511,23 @@ pub async fn settle_money(conn: &mut Conn, id: &OrderId, amount_minor: i64, frei
 
 pub async fn add_open_refunds(conn: &mut Conn, id: &OrderId, by: i64) -> Result<bool> {
     changed(
-        sqlx::query("UPDATE orders SET open_refunds = open_refunds + ? WHERE id = ? AND open_refunds + ? >= 0")
-            .bind(by)
-            .bind(id)
-            .bind(by)
-            .execute(conn)
-            .await,
+        sqlx::query(
+            "UPDATE orders SET open_refunds = open_refunds + ? WHERE id = ? AND open_refunds + ? >= 0",
+        )
+        .bind(by)
+        .bind(id)
+        .bind(by)
+        .execute(conn)
+        .await,
     )
 }
 
 pub async fn set_refund_status(conn: &mut Conn, id: &OrderId, status: super::RefundStatus) -> Result<()> {
-    sqlx::query("UPDATE orders SET refund_status = ? WHERE id = ?").bind(status).bind(id).execute(conn).await?;
+    sqlx::query("UPDATE orders SET refund_status = ? WHERE id = ?")
+        .bind(status)
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

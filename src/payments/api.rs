@@ -194,7 +194,11 @@ impl PaymentsApi {
     /// A hint, never a proof: the channel is asked at once. With `ok` the cart forgets what was bought.
     ///
     /// Errors: `order_not_found`.
-    #[oai(path = "/orders/:order_id/payments/client-result", method = "post", operation_id = "reportClientPaid")]
+    #[oai(
+        path = "/orders/:order_id/payments/client-result",
+        method = "post",
+        operation_id = "reportClientPaid"
+    )]
     async fn report_client_paid(
         &self,
         auth: UserAuth,

@@ -21,7 +21,8 @@ pub async fn receive(ctx: &Ctx, channel: &Channel, request: &Request, body: &mut
         Err(failure) => {
             tracing::warn!("a callback was refused: {failure}");
             ctx.metrics.outbound("callback", failure.code().code);
-            let status = StatusCode::from_u16(failure.code().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status =
+                StatusCode::from_u16(failure.code().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Response::builder()
                 .status(status)
                 .header(header::CONTENT_TYPE, "application/json")
@@ -30,7 +31,12 @@ pub async fn receive(ctx: &Ctx, channel: &Channel, request: &Request, body: &mut
     }
 }
 
-async fn store(ctx: &Ctx, channel: &Channel, request: &Request, body: &mut RequestBody) -> Result<&'static str> {
+async fn store(
+    ctx: &Ctx,
+    channel: &Channel,
+    request: &Request,
+    body: &mut RequestBody,
+) -> Result<&'static str> {
     let body = raw_body(ctx, body).await?;
     let verified = channel.provider.parse_callback(request.headers(), &body)?;
     let source = channel.provider.kind().as_str().to_lowercase();

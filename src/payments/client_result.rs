@@ -23,7 +23,8 @@ pub async fn report(ctx: &Ctx, user: &UserId, id: &OrderId, says: ClientSays) ->
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let order = orders::find_owned(tx, id, user).await?.ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
+                let order =
+                    orders::find_owned(tx, id, user).await?.ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
                 if let Some(attempt) = &order.open_attempt {
                     sql::hurry(tx, attempt, ctx.clock.now_ms()).await?;
                     tx.wake(Work::Payments);

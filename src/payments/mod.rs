@@ -20,7 +20,9 @@ pub use callbacks::receive;
 pub use close::on_order_closing;
 pub use invariants::invariants;
 pub use provider::{
-    ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState, Standing};
+    ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState,
+    Standing,
+};
 pub use settle::settle_notice;
 pub use sql::{Attempt, by_id, by_number, by_transaction, of_order, paid_attempt, record_of};
 pub use start::start;

@@ -173,7 +173,11 @@ impl Provider {
         Ok(self.wechat().close(out_trade_no).await?)
     }
 
-    pub async fn refund(&self, request: &RefundRequest, notify_url: String) -> Result<RefundNews, ChannelError> {
+    pub async fn refund(
+        &self,
+        request: &RefundRequest,
+        notify_url: String,
+    ) -> Result<RefundNews, ChannelError> {
         let call = RefundCall {
             payment: RefundOf::TransactionId(request.transaction_id.clone()),
             out_refund_no: request.out_refund_no.clone(),
@@ -207,10 +211,9 @@ impl Provider {
     /// Not signed by the channel, too old, or not readable: nothing of it is to be believed.
     pub fn parse_callback(&self, headers: &HeaderMap, body: &[u8]) -> Result<Verified> {
         let headers = NoticeHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()));
-        let notice = self
-            .wechat()
-            .parse_notice(&headers, body)
-            .map_err(|error| Failure::new(&common::UNAUTHENTICATED).detail("The signature does not hold.").cause(error))?;
+        let notice = self.wechat().parse_notice(&headers, body).map_err(|error| {
+            Failure::new(&common::UNAUTHENTICATED).detail("The signature does not hold.").cause(error)
+        })?;
         self.verified(notice)
     }
 
@@ -220,7 +223,9 @@ impl Provider {
             NoticeResource::Transaction(transaction) => {
                 let state = transaction.trade_state.clone();
                 match paid_news(transaction) {
-                    Ok(news) if state.is_paid() => (PAYMENT_NEWS, serde_json::to_string(&news).map_err(write)?),
+                    Ok(news) if state.is_paid() => {
+                        (PAYMENT_NEWS, serde_json::to_string(&news).map_err(write)?)
+                    }
                     _ => (UNKNOWN_NEWS, format!("a payment in state {state}")),
                 }
             }

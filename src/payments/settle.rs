@@ -34,7 +34,9 @@ pub async fn settle_notice(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
     let found = ctx.db.write(|tx| Box::pin(settle(tx, ctx, notice, news))).await?;
     match found {
         Found::Paid(order) => set_gate(ctx, &order).await,
-        Found::Stranger => return Ok(Settled::Park(format!("nobody here knows payment {}", news.out_trade_no))),
+        Found::Stranger => {
+            return Ok(Settled::Park(format!("nobody here knows payment {}", news.out_trade_no)));
+        }
         Found::Nothing => {}
     }
     Ok(Settled::Done)
@@ -92,7 +94,11 @@ async fn arrive(
     let now_ms = ctx.clock.now_ms();
     let fresh = sql::set_arrived(tx, &attempt.id, status, news, now_ms).await?
         && sql::insert_record(tx, attempt, status, news, now_ms).await?;
-    if fresh { Ok(()) } else { Err(Failure::internal("recording a payment", format!("{} has one", attempt.id))) }
+    if fresh {
+        Ok(())
+    } else {
+        Err(Failure::internal("recording a payment", format!("{} has one", attempt.id)))
+    }
 }
 
 async fn orphaned(
@@ -133,7 +139,10 @@ async fn mismatch(
     });
     orders::record(tx, ctx, order, OrderMove::PaymentMismatched, &actor, detail).await?;
     orders::attempt_ended(tx, ctx, order, &attempt.id, &actor, "mismatch").await?;
-    let what = format!("asked for {} {}, paid {} {}", attempt.amount_minor, attempt.currency, news.total_minor, news.currency);
+    let what = format!(
+        "asked for {} {}, paid {} {}",
+        attempt.amount_minor, attempt.currency, news.total_minor, news.currency
+    );
     alerts::open(tx, ctx, "payment_mismatch", attempt.id.as_str(), &what).await?;
     confirm_close_if_last(tx, ctx, order).await
 }
@@ -169,7 +178,9 @@ async fn set_gate(ctx: &Ctx, order: &OrderId) {
     let phone: Result<Option<String>> = phone.await;
     let value = format!("{order} {}", phone.ok().flatten().unwrap_or_default());
     if ctx.kv.put(&gate(order), value.as_bytes(), day_ms(1)).await.is_err() {
-        tracing::debug!("the payment gate is not set: the kv tier is gone; the conditional update decides alone");
+        tracing::debug!(
+            "the payment gate is not set: the kv tier is gone; the conditional update decides alone"
+        );
     }
 }
 

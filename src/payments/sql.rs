@@ -301,7 +301,9 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Atte
 
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
     let (next,): (Option<i64>,) =
-        sqlx::query_as("SELECT MIN(next_ms) FROM payment_attempts WHERE next_ms IS NOT NULL").fetch_one(conn).await?;
+        sqlx::query_as("SELECT MIN(next_ms) FROM payment_attempts WHERE next_ms IS NOT NULL")
+            .fetch_one(conn)
+            .await?;
     Ok(next)
 }
 

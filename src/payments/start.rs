@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::sql::{self, Attempt};
 use super::{
     AttemptStatus, Channel, ChannelError, NO_OPENID, ORDER_ALREADY_PAID, ORDER_NOT_PAYABLE,
-    PAYMENT_CHANNEL_UNAVAILABLE, PAYMENT_CLOSING, PAYMENT_REFUSED, PAYMENT_UNDER_REVIEW, PAYMENT_WINDOW_CLOSING,
-    QUERY_AFTER_MS, settle,
+    PAYMENT_CHANNEL_UNAVAILABLE, PAYMENT_CLOSING, PAYMENT_REFUSED, PAYMENT_UNDER_REVIEW,
+    PAYMENT_WINDOW_CLOSING, QUERY_AFTER_MS, settle,
 };
 use crate::events::Event;
 use crate::identity;
@@ -40,7 +40,13 @@ pub struct ToPay {
 /// # Errors
 /// Whatever keeps the order from being paid now; `payment_channel_unavailable` when the channel did not
 /// answer: the attempt stays, and a repeat sends the same request again.
-pub async fn start(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id: &OrderId) -> Result<Done<ToPay>> {
+pub async fn start(
+    ctx: &Ctx,
+    channel: &Channel,
+    user: &UserId,
+    key: &Key,
+    id: &OrderId,
+) -> Result<Done<ToPay>> {
     settle::refuse_when_gated(ctx, id).await?;
     if let Some(done) = key.begin::<Started>(ctx).await? {
         let attempt = sql::by_id(&mut *ctx.db.reader().await?, &done.value.attempt_id).await?;
@@ -75,7 +81,8 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
         .db
         .write(|tx| {
             Box::pin(async move {
-                let prepaid = fresh_enough || sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?;
+                let prepaid =
+                    fresh_enough || sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?;
                 if prepaid {
                     key.finish(tx, &Started { attempt_id: attempt.id.clone() }).await?;
                 }
@@ -87,11 +94,8 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
         // Paid or cancelled while the channel was asked: nothing to pay goes to the client.
         return Err(Failure::new(&ORDER_NOT_PAYABLE));
     }
-    let attempt = Attempt {
-        status: AttemptStatus::Prepaid,
-        prepay_id: Some(prepay_id.clone()),
-        ..attempt.clone()
-    };
+    let attempt =
+        Attempt { status: AttemptStatus::Prepaid, prepay_id: Some(prepay_id.clone()), ..attempt.clone() };
     to_pay(channel, attempt)
 }
 
@@ -115,7 +119,9 @@ async fn open(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, user: &UserId, id: 
     if let Some(open) = &order.open_attempt {
         let attempt = sql::by_id(tx, open).await?;
         return match attempt {
-            Some(attempt) if matches!(attempt.status, AttemptStatus::Created | AttemptStatus::Prepaid) => Ok(attempt),
+            Some(attempt) if matches!(attempt.status, AttemptStatus::Created | AttemptStatus::Prepaid) => {
+                Ok(attempt)
+            }
             _ => Err(Failure::new(&PAYMENT_CLOSING).retry_after_s(2)),
         };
     }

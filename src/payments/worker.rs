@@ -71,7 +71,9 @@ async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
         Ok(Standing::Closed) => return closed_at_channel(ctx, attempt).await,
         // A query that finds nothing proves nothing: the start may still be on its way.
         Ok(Standing::Waiting) | Err(ChannelError::NotFound(_)) => {}
-        Err(error) => tracing::warn!(attempt.id = %attempt.id, "payment {} can't be queried: {error}", attempt.id),
+        Err(error) => {
+            tracing::warn!(attempt.id = %attempt.id, "payment {} can't be queried: {error}", attempt.id)
+        }
     }
     let step = attempt.step + 1;
     let next_ms = match QUERY_AFTER_MS.get(step as usize) {
@@ -134,7 +136,8 @@ async fn channel_unreachable(ctx: &Ctx, attempt: &Attempt, error: &ChannelError)
                 if order.status == OrderStatus::Closing {
                     let actor = Actor::System(CHANNEL_ACTOR);
                     let detail = json!({ "attempt": attempt.id });
-                    orders::record(tx, ctx, &mut order, OrderMove::ChannelUnreachable, &actor, detail).await?;
+                    orders::record(tx, ctx, &mut order, OrderMove::ChannelUnreachable, &actor, detail)
+                        .await?;
                 }
                 alerts::open(tx, ctx, "payment_not_closed", attempt.id.as_str(), why).await
             })

@@ -155,7 +155,11 @@ impl RefundsApi {
         let input = body.into_inner();
         let photos = input.photos.unwrap_or_default();
         if let Some(index) = photos.iter().position(|url| url.len() > 512 || !url.starts_with("https://")) {
-            return Err(Failure::invalid(format!("/photos/{index}"), "must be an https URL of at most 512 characters").into());
+            return Err(Failure::invalid(
+                format!("/photos/{index}"),
+                "must be an https URL of at most 512 characters",
+            )
+            .into());
         }
         let wish = Wish {
             lines: input.lines.map(|lines| lines.into_iter().map(units).collect()),

@@ -39,8 +39,10 @@ pub async fn on_payment_orphaned(ctx: &Ctx, delivery: &Delivery) -> Result<Handl
 
 async fn refund_orphan(tx: &mut Tx<'_>, ctx: &Ctx, order_id: &OrderId, attempt: &AttemptId) -> Result<()> {
     let record = payments::record_of(tx, attempt).await?;
-    let record = record.ok_or_else(|| Failure::internal("refunding an orphan", format!("{attempt} has no record")))?;
-    let currency = record.currency.parse().map_err(|e: String| Failure::internal("refunding an orphan", e))?;
+    let record =
+        record.ok_or_else(|| Failure::internal("refunding an orphan", format!("{attempt} has no record")))?;
+    let currency =
+        record.currency.parse().map_err(|e: String| Failure::internal("refunding an orphan", e))?;
     let mut order = orders::hold(tx, order_id).await?;
     let now_ms = ctx.clock.now_ms();
     let refund = Refund {

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::sql::{self, Refund};
 use super::{
-    RECEIVED_GOODS_REQUIRED, REFUND_NOT_DECIDABLE, REFUND_NOT_FOUND, REFUND_NOT_RETRYABLE, REFUND_NOT_WITHDRAWABLE,
-    RefundKind, RefundState, settle,
+    RECEIVED_GOODS_REQUIRED, REFUND_NOT_DECIDABLE, REFUND_NOT_FOUND, REFUND_NOT_RETRYABLE,
+    REFUND_NOT_WITHDRAWABLE, RefundKind, RefundState, settle,
 };
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, RefundId, Result, UserId};
@@ -133,7 +133,13 @@ async fn freight_due(tx: &mut Tx<'_>, order: &Order, refund: &Refund) -> Result<
 ///
 /// # Errors
 /// `refund_not_found`, `refund_not_decidable`.
-pub async fn reject(ctx: &Ctx, actor: &Actor, key: &Key, id: &RefundId, reason: &str) -> Result<Done<Decided>> {
+pub async fn reject(
+    ctx: &Ctx,
+    actor: &Actor,
+    key: &Key,
+    id: &RefundId,
+    reason: &str,
+) -> Result<Done<Decided>> {
     key.run(ctx, |tx| {
         Box::pin(async move {
             let (mut order, refund) = hold_both(tx, id).await?;
@@ -207,7 +213,10 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, key: &Key, id: &RefundId) -> Result
             let (_, refund) = hold_both(tx, id).await?;
             let waits = matches!(
                 refund.status,
-                RefundState::Approved | RefundState::Submitted | RefundState::Processing | RefundState::Closed
+                RefundState::Approved
+                    | RefundState::Submitted
+                    | RefundState::Processing
+                    | RefundState::Closed
             );
             if !waits {
                 return Err(Failure::new(&REFUND_NOT_RETRYABLE));

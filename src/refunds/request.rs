@@ -8,8 +8,8 @@ use super::{Fault, ORDER_NOT_PAID, ORDER_NOT_REFUNDABLE, RefundKind, RefundState
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, OrderId, OrderLineId, RefundId, Result, UserId};
 use crate::orders::{
-    self, LineRefund, ORDER_NOT_FOUND, Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUANTITY_NOT_REFUNDABLE,
-    RefundMoney,
+    self, LineRefund, ORDER_NOT_FOUND, Order, OrderLine, OrderMove, OrderStatus, PayStatus,
+    QUANTITY_NOT_REFUNDABLE, RefundMoney,
 };
 use crate::payments;
 use crate::platform::ctx::Ctx;
@@ -43,7 +43,13 @@ pub struct Requested {
 ///
 /// # Errors
 /// `order_not_found`, `order_not_paid`, `order_not_refundable`, `quantity_not_refundable`.
-pub async fn request(ctx: &Ctx, user: &UserId, key: &Key, id: &OrderId, wish: &Wish) -> Result<Done<Requested>> {
+pub async fn request(
+    ctx: &Ctx,
+    user: &UserId,
+    key: &Key,
+    id: &OrderId,
+    wish: &Wish,
+) -> Result<Done<Requested>> {
     key.run(ctx, |tx| {
         Box::pin(async move {
             let mut order = orders::hold(tx, id).await?;
@@ -72,7 +78,8 @@ pub async fn request(ctx: &Ctx, user: &UserId, key: &Key, id: &OrderId, wish: &W
             };
             let untouched = lines.iter().all(|line| line.shipped == 0);
             if untouched && ctx.config.refunds.auto_approve_before_shipping {
-                decide::approve_held(tx, ctx, &mut order, &refund, &Actor::System("refund_policy"), "").await?;
+                decide::approve_held(tx, ctx, &mut order, &refund, &Actor::System("refund_policy"), "")
+                    .await?;
             }
             Ok(Requested { refund_id: refund.id })
         })

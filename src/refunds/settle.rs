@@ -126,7 +126,8 @@ fn decide(ctx: &Ctx, read: &Read) -> Decision {
     let config = &ctx.config.coupons;
     let merchant = refund.fault == Fault::Merchant;
     // The coupon of an order that was cancelled and paid at the same moment always comes back.
-    let before_shipping = plan.before_shipping && (config.return_before_shipping || order.ship_hold_ms.is_some());
+    let before_shipping =
+        plan.before_shipping && (config.return_before_shipping || order.ship_hold_ms.is_some());
     let return_coupon = plan.whole && order.coupon_id.is_some() && (before_shipping || merchant);
     let wanted = match config.compensation_policy {
         CompensationPolicy::Never => false,
@@ -185,7 +186,11 @@ async fn succeed(ctx: &Ctx, id: &RefundId, by: Option<(&Submission, &RefundNews)
         // Somebody else settled it meanwhile: that is what this proof is about, too.
         Err(failure) if failure.is(&ORDER_CHANGED) => {
             let now = sql::by_id(&mut *ctx.db.reader().await?, id).await?;
-            if now.is_some_and(|refund| refund.status == RefundState::Succeeded) { Ok(()) } else { Err(failure) }
+            if now.is_some_and(|refund| refund.status == RefundState::Succeeded) {
+                Ok(())
+            } else {
+                Err(failure)
+            }
         }
         settled => settled,
     }

@@ -4,8 +4,8 @@ use sqlx::FromRow;
 
 use super::{Fault, RefundKind, RefundState};
 use crate::kernel::{
-    AttemptId, CouponTemplateId, Currency, Cursor, Limit, Millis, OrderId, OrderLineId, Page, RefundId, Result,
-    SubmissionId, UserId,
+    AttemptId, CouponTemplateId, Currency, Cursor, Limit, Millis, OrderId, OrderLineId, Page, RefundId,
+    Result, SubmissionId, UserId,
 };
 use crate::orders::LineRefund;
 use crate::platform::db::{Conn, changed, inserted};
@@ -314,13 +314,15 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
 
 pub async fn claim(conn: &mut Conn, id: &RefundId, now_ms: Millis, until_ms: Millis) -> Result<bool> {
     changed(
-        sqlx::query("UPDATE refunds SET lease_until_ms = ? WHERE id = ? AND next_ms <= ? AND lease_until_ms <= ?")
-            .bind(until_ms)
-            .bind(id)
-            .bind(now_ms)
-            .bind(now_ms)
-            .execute(conn)
-            .await,
+        sqlx::query(
+            "UPDATE refunds SET lease_until_ms = ? WHERE id = ? AND next_ms <= ? AND lease_until_ms <= ?",
+        )
+        .bind(until_ms)
+        .bind(id)
+        .bind(now_ms)
+        .bind(now_ms)
+        .execute(conn)
+        .await,
     )
 }
 
@@ -333,18 +335,23 @@ pub async fn schedule(
     next_ms: Option<Millis>,
 ) -> Result<bool> {
     changed(
-        sqlx::query("UPDATE refunds SET step = ?, next_ms = ?, lease_until_ms = 0 WHERE id = ? AND status = ?")
-            .bind(step)
-            .bind(next_ms)
-            .bind(id)
-            .bind(status)
-            .execute(conn)
-            .await,
+        sqlx::query(
+            "UPDATE refunds SET step = ?, next_ms = ?, lease_until_ms = 0 WHERE id = ? AND status = ?",
+        )
+        .bind(step)
+        .bind(next_ms)
+        .bind(id)
+        .bind(status)
+        .execute(conn)
+        .await,
     )
 }
 
 pub async fn count_closed(conn: &mut Conn, id: &RefundId) -> Result<()> {
-    sqlx::query("UPDATE refunds SET closed_times = closed_times + 1 WHERE id = ?").bind(id).execute(conn).await?;
+    sqlx::query("UPDATE refunds SET closed_times = closed_times + 1 WHERE id = ?")
+        .bind(id)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -363,12 +370,14 @@ pub async fn insert_submission(conn: &mut Conn, submission: &Submission, refund:
     .bind(submission.created_ms)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("INSERT INTO refund_submission_parts (submission_id, refund_id, amount_minor) VALUES (?, ?, ?)")
-        .bind(&submission.id)
-        .bind(refund)
-        .bind(submission.amount_minor)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO refund_submission_parts (submission_id, refund_id, amount_minor) VALUES (?, ?, ?)",
+    )
+    .bind(&submission.id)
+    .bind(refund)
+    .bind(submission.amount_minor)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -403,15 +412,21 @@ pub async fn submission_by_number(conn: &mut Conn, out_refund_no: &str) -> Resul
 }
 
 pub async fn refunds_in(conn: &mut Conn, submission: &SubmissionId) -> Result<Vec<RefundId>> {
-    let rows: Vec<(RefundId,)> =
-        sqlx::query_as("SELECT refund_id FROM refund_submission_parts WHERE submission_id = ? ORDER BY refund_id")
-            .bind(submission)
-            .fetch_all(conn)
-            .await?;
+    let rows: Vec<(RefundId,)> = sqlx::query_as(
+        "SELECT refund_id FROM refund_submission_parts WHERE submission_id = ? ORDER BY refund_id",
+    )
+    .bind(submission)
+    .fetch_all(conn)
+    .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-pub async fn set_outcome(conn: &mut Conn, submission: &SubmissionId, outcome: &str, channel_id: &str) -> Result<()> {
+pub async fn set_outcome(
+    conn: &mut Conn,
+    submission: &SubmissionId,
+    outcome: &str,
+    channel_id: &str,
+) -> Result<()> {
     sqlx::query("UPDATE refund_submissions SET outcome = ?, channel_refund_id = ? WHERE id = ?")
         .bind(outcome)
         .bind(channel_id)

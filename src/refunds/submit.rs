@@ -4,9 +4,7 @@
 //! the old one is closed. So a refund is never paid out twice.
 
 use super::sql::{self, Refund, Submission};
-use super::{
-    CLOSED_MAX, PARTS_MAX, PAUSE_MS, PAYMENT_AGE_MAX_MS, RefundState, SPACING_MS, settle,
-};
+use super::{CLOSED_MAX, PARTS_MAX, PAUSE_MS, PAYMENT_AGE_MAX_MS, RefundState, SPACING_MS, settle};
 use crate::kernel::{Failure, Millis, Result, SubmissionId, hour_ms, minute_ms};
 use crate::payments::{self, Channel, ChannelError, RefundNews, RefundRequest, RefundState as ChannelState};
 use crate::platform::alerts;
@@ -14,8 +12,7 @@ use crate::platform::ctx::Ctx;
 use crate::platform::db::{Tx, Work};
 
 /// Pauses between questions; the last one repeats.
-const ASK_AFTER_MS: [Millis; 6] =
-    [5_000, 30_000, minute_ms(2), minute_ms(10), minute_ms(30), hour_ms(1)];
+const ASK_AFTER_MS: [Millis; 6] = [5_000, 30_000, minute_ms(2), minute_ms(10), minute_ms(30), hour_ms(1)];
 
 /// Gives a refund a number, or to a person when the channel would not take it.
 pub async fn number(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
@@ -32,7 +29,8 @@ async fn number_in(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> 
         return Err(Failure::internal("submitting a refund", "it has no payment"));
     };
     let record = payments::record_of(tx, attempt_id).await?;
-    let record = record.ok_or_else(|| Failure::internal("submitting a refund", "its payment has no record"))?;
+    let record =
+        record.ok_or_else(|| Failure::internal("submitting a refund", "its payment has no record"))?;
     let now_ms = ctx.clock.now_ms();
     let last = sql::last_submission(tx, &refund.id).await?;
     // A number whose outcome is open is used again; one that the channel closed never.
@@ -46,7 +44,8 @@ async fn number_in(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> 
             to_manual(tx, ctx, refund, "the payment has 50 refunds already").await?;
             return Ok(false);
         }
-        if let Some(free_ms) = last_ms.map(|last_ms| last_ms + SPACING_MS).filter(|free_ms| *free_ms > now_ms) {
+        if let Some(free_ms) = last_ms.map(|last_ms| last_ms + SPACING_MS).filter(|free_ms| *free_ms > now_ms)
+        {
             sql::schedule(tx, &refund.id, refund.status, refund.step, Some(free_ms)).await?;
             return Ok(false);
         }
@@ -131,7 +130,8 @@ async fn refused(ctx: &Ctx, refund: &Refund, error: ChannelError) -> Result<()> 
                     }
                     ChannelError::Paused(_) => {
                         sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Approved).await?;
-                        sql::schedule(tx, &refund.id, RefundState::Approved, 0, Some(now_ms + PAUSE_MS)).await?;
+                        sql::schedule(tx, &refund.id, RefundState::Approved, 0, Some(now_ms + PAUSE_MS))
+                            .await?;
                         alerts::open(tx, ctx, "refunds_paused", "wechat_pay", why).await?;
                     }
                     ChannelError::Refused(_) | ChannelError::NotFound(_) | ChannelError::NumberUsed(_) => {
@@ -158,7 +158,9 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
         .write(|tx| {
             Box::pin(async move {
                 match answer {
-                    Ok(news) if news.state != ChannelState::Processing => settle::store_answer(tx, ctx, news).await?,
+                    Ok(news) if news.state != ChannelState::Processing => {
+                        settle::store_answer(tx, ctx, news).await?
+                    }
                     // Nobody knows it: it never arrived. The same number goes out again.
                     Err(ChannelError::NotFound(_)) => {
                         sql::advance(tx, &refund.id, RefundState::Processing, RefundState::Submitted).await?;

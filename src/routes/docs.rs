@@ -54,11 +54,31 @@ const KEPT: &str = "public, max-age=86400";
 pub fn routes(app: &Surface, documents: &Documents) -> Route {
     let page = |title: &str, document: &str| PAGE.replace("{title}", title).replace("{document}", document);
     Route::new()
-        .at("/docs", get(serve("text/html; charset=utf-8", FRESH, page("minimall: mini-program", "/openapi/app.json"))))
-        .at("/docs/admin", get(serve("text/html; charset=utf-8", FRESH, page("minimall: store management", "/openapi/admin.json"))))
+        .at(
+            "/docs",
+            get(serve(
+                "text/html; charset=utf-8",
+                FRESH,
+                page("minimall: mini-program", "/openapi/app.json"),
+            )),
+        )
+        .at(
+            "/docs/admin",
+            get(serve(
+                "text/html; charset=utf-8",
+                FRESH,
+                page("minimall: store management", "/openapi/admin.json"),
+            )),
+        )
         .at("/docs/errors", get(serve("text/html; charset=utf-8", FRESH, errors_page(&app.ctx.codes))))
-        .at("/docs/swagger-ui.js", get(make_sync(|_| answer("text/javascript; charset=utf-8", KEPT, assets().script.clone()))))
-        .at("/docs/swagger-ui.css", get(make_sync(|_| answer("text/css; charset=utf-8", KEPT, assets().style.clone()))))
+        .at(
+            "/docs/swagger-ui.js",
+            get(make_sync(|_| answer("text/javascript; charset=utf-8", KEPT, assets().script.clone()))),
+        )
+        .at(
+            "/docs/swagger-ui.css",
+            get(make_sync(|_| answer("text/css; charset=utf-8", KEPT, assets().style.clone()))),
+        )
         .at("/openapi/app.json", get(serve("application/json", FRESH, documents.app.clone())))
         .at("/openapi/admin.json", get(serve("application/json", FRESH, documents.admin.clone())))
 }

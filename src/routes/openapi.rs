@@ -88,7 +88,9 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::refunds::AdminRefundsApi { ctx: ctx() },
         admin::operations::OperationsApi { ctx: ctx() },
     );
-    OpenApiService::new(apis, "minimall: store management", VERSION).description(ADMIN_TEXT).license(license())
+    OpenApiService::new(apis, "minimall: store management", VERSION)
+        .description(ADMIN_TEXT)
+        .license(license())
 }
 
 fn license() -> LicenseObject {
@@ -103,16 +105,15 @@ pub struct Documents {
 
 /// Writes the documents.
 pub fn documents(app: &Surface) -> Documents {
-    Documents {
-        app: finished(&app_service(app).spec()),
-        admin: finished(&admin_service(app).spec()),
-    }
+    Documents { app: finished(&app_service(app).spec()), admin: finished(&admin_service(app).spec()) }
 }
 
 fn finished(spec: &str) -> String {
     let mut document: Value = serde_json::from_str(spec).unwrap_or_default();
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
-        for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
+        for operation in
+            paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut())
+        {
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             parameters.into_iter().flatten().for_each(add_example);
         }
@@ -129,7 +130,8 @@ fn add_example(parameter: &mut Value) {
     let example = if name == "Idempotency-Key" {
         Some("auto".to_owned())
     } else if parameter.get("in").is_some_and(|place| place == "path") && parameter.get("example").is_none() {
-        let prefix = pattern.strip_prefix('^').and_then(|rest| rest.split_once('_')).map(|(prefix, _)| prefix);
+        let prefix =
+            pattern.strip_prefix('^').and_then(|rest| rest.split_once('_')).map(|(prefix, _)| prefix);
         prefix.map(example_id)
     } else {
         None

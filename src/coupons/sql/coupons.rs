@@ -115,9 +115,7 @@ pub async fn coupons_of(
     let which = match status {
         None => "? > 0",
         Some(CouponStatus::Unused) => "status = 'UNUSED' AND valid_until_ms > ?",
-        Some(CouponStatus::Expired) => {
-            "(status = 'EXPIRED' OR (status = 'UNUSED' AND valid_until_ms <= ?))"
-        }
+        Some(CouponStatus::Expired) => "(status = 'EXPIRED' OR (status = 'UNUSED' AND valid_until_ms <= ?))",
         Some(CouponStatus::Locked) => "status = 'LOCKED' AND ? > 0",
         Some(CouponStatus::Used) => "status = 'USED' AND ? > 0",
         Some(CouponStatus::Void) => "status = 'VOID' AND ? > 0",
@@ -222,12 +220,7 @@ pub async fn void(conn: &mut Conn, coupon: &CouponId, from: CouponStatus) -> Res
     changed(voided.bind(coupon).bind(from).execute(conn).await)
 }
 
-pub async fn mark(
-    conn: &mut Conn,
-    coupon: &CouponId,
-    status: CouponStatus,
-    now_ms: Millis,
-) -> Result<bool> {
+pub async fn mark(conn: &mut Conn, coupon: &CouponId, status: CouponStatus, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
             "UPDATE coupons SET void_when_back_ms = ? \

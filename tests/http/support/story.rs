@@ -55,7 +55,8 @@ impl TestApp {
     /// The person pays on the phone, with what the server gave the client.
     pub async fn pay_at_wechat(&self, payment: &Value) {
         let params = &payment["request_payment"];
-        let prepay_id = params["package"].as_str().and_then(|text| text.strip_prefix("prepay_id=")).expect("a package");
+        let prepay_id =
+            params["package"].as_str().and_then(|text| text.strip_prefix("prepay_id=")).expect("a package");
         self.sandbox_client().post(&format!("/sandbox/payments/{prepay_id}/pay"), params).await.ok();
     }
 
