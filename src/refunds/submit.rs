@@ -34,7 +34,7 @@ async fn number_in(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> 
     let now_ms = ctx.clock.now_ms();
     let last = sql::last_submission(tx, &refund.id).await?;
     // A number whose outcome is open is used again; one that the channel closed never.
-    if !last.is_some_and(|submission| submission.outcome.is_none()) {
+    if last.is_none_or(|submission| submission.outcome.is_some()) {
         let (count, last_ms) = sql::submissions_of(tx, attempt_id).await?;
         if now_ms - record.paid_ms > PAYMENT_AGE_MAX_MS {
             to_manual(tx, ctx, refund, "the payment is older than 365 days").await?;

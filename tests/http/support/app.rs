@@ -9,7 +9,6 @@ use minimall::kernel::{Clock, Millis};
 use minimall::platform::ctx::Ctx;
 use minimall::sandbox::Sandbox;
 use minimall::{checks, demo, routes};
-use poem::listener::{Acceptor, Listener, TcpListener};
 
 use super::client::Client;
 
