@@ -1,7 +1,7 @@
 //! Changes of a cart.
 
-use super::{CART_FULL, LINES_MAX, QUANTITY_MAX, SKU_NOT_SOLD, sql};
-use crate::catalog;
+use super::{CART_FULL, LINES_MAX, QUANTITY_MAX, sql};
+use crate::catalog::{self, SKU_NOT_SOLD};
 use crate::kernel::{Failure, Result, SkuId, StoreId, UserId};
 use crate::platform::ctx::Ctx;
 use crate::stores;

@@ -19,7 +19,6 @@ use crate::platform::db::{Conn, Tx};
 
 codes! {
     CART_FULL: 409 "cart_full" "A cart holds at most 100 different SKUs. Order or remove some.";
-    SKU_NOT_SOLD: 409 "sku_not_sold" "This store does not sell that SKU now. `field` names the line, if there are several.";
 }
 
 /// Lines that a cart may have.
@@ -55,12 +54,4 @@ pub async fn remove(tx: &mut Tx<'_>, user: &UserId, store: &StoreId, skus: &[Sku
         sql::delete(tx, user, store, sku).await?;
     }
     Ok(())
-}
-
-/// What must hold of carts, with its violations.
-///
-/// # Errors
-/// The database.
-pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
-    Ok(vec![("carts: quantity from 1 to 999", sql::bad_quantities(conn).await?)])
 }

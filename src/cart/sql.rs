@@ -85,13 +85,3 @@ pub async fn delete_all(conn: &mut Conn, user: &UserId, store: &StoreId) -> Resu
         .await?;
     Ok(())
 }
-
-/// Lines with a quantity that no cart has, at most 20.
-pub async fn bad_quantities(conn: &mut Conn) -> Result<Vec<String>> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT user_id, sku_id FROM cart_lines WHERE quantity < 1 OR quantity > 999 LIMIT 20",
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|(user, sku)| format!("{user} {sku}")).collect())
-}

@@ -33,7 +33,7 @@ use crate::kernel::{Failure, Id, Millis, ProductId, Result, SkuId, StoreId, code
 codes! {
     PRODUCT_NOT_FOUND: 404 "product_not_found" "There is no such product, or this store does not sell it now.";
     SKU_NOT_FOUND: 404 "sku_not_found" "There is no such SKU.";
-    SKU_NOT_SOLD: 404 "sku_not_sold" "This store does not sell it now.";
+    SKU_NOT_SOLD: 409 "sku_not_sold" "This store does not sell that SKU now. `field` names the line, if there are several.";
     BARCODE_TAKEN: 409 "barcode_taken" "Another SKU has this barcode.";
     TOO_MANY_SKUS: 409 "too_many_skus" "A product can have at most 100 SKUs.";
     OUT_OF_STOCK: 409 "out_of_stock" "There is not enough left. `sku_id` names the SKU, `available` how many there are.";

@@ -6,26 +6,17 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::{
-    Claimable, CouponDetail, CouponStatus, Issue, Reason, Source, Template, Unusable, Usable, Validity,
-    Wanted,
+    BenefitKind, Claimable, CouponDetail, CouponStatus, Issue, Reason, Source, Template, Unusable, Usable,
+    Validity, Wanted,
 };
 use crate::identity::UserAuth;
 use crate::kernel::{
     CouponId, CouponTemplateId, Currency, Cursor, Id, Limit, Money, OrderId, Result, SkuId, StoreId, rfc3339,
-    text_enum,
 };
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::web::{Body, Created, List, Reply, Tag};
 use crate::pricing::Benefit;
-
-text_enum! {
-    /// How a coupon's discount is reckoned.
-    pub enum BenefitKind {
-        Amount = "AMOUNT",
-        Percent = "PERCENT",
-    }
-}
 
 /// What a coupon takes off.
 #[derive(Object)]

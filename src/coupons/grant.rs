@@ -16,7 +16,7 @@ pub enum Granted {
     Coupon(CouponId),
     /// This cause has granted before.
     Duplicate,
-    /// The template is gone, paused or over.
+    /// The template is gone; or paused or over, except for a refund.
     Refused(&'static Code),
 }
 
@@ -60,7 +60,8 @@ pub async fn grant(
     let Some(template) = sql::template(tx, template).await? else {
         return Ok(Granted::Refused(&TEMPLATE_NOT_FOUND));
     };
-    if let Some(code) = template.refuses(now_ms) {
+    // What a settled refund stored is owed, whatever has happened to the template since.
+    if let Some(code) = template.refuses(now_ms).filter(|_| source != Source::Refund) {
         return Ok(Granted::Refused(code));
     }
     let id = ctx.new_id::<CouponId>();

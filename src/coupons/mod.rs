@@ -28,8 +28,8 @@ mod void;
 use serde_json::Value;
 use sqlx::FromRow;
 
-pub use api::{BenefitKind, CouponBenefit, CouponTemplateView, CouponValidity, CouponView, CouponsApi};
-pub use check::{Bound, bound_to_orders, granted, invariants, refund_grants, returned};
+pub use api::{CouponBenefit, CouponTemplateView, CouponValidity, CouponView, CouponsApi};
+pub use check::invariants;
 pub use claim::claim;
 pub use grant::{Granted, grant, grant_by_staff};
 pub use hold::{consume, give_back, lock, release};
@@ -88,6 +88,24 @@ text_enum! {
 }
 
 text_enum! {
+    /// How a coupon's discount is reckoned.
+    pub enum BenefitKind {
+        Amount = "AMOUNT",
+        Percent = "PERCENT",
+    }
+}
+
+text_enum! {
+    /// Does a coupon go with others?
+    pub enum Stacking {
+        /// With none.
+        Exclusive = "EXCLUSIVE",
+        /// With one of every other group.
+        OnePerGroup = "GROUP",
+    }
+}
+
+text_enum! {
     /// Why a coupon can't be used for a basket.
     pub enum Reason {
         Used = "used",
@@ -110,7 +128,7 @@ text_enum! {
 
 text_enum! {
     /// What happened to a coupon.
-    enum MoveKind {
+    pub enum MoveKind {
         Granted = "GRANTED",
         Locked = "LOCKED",
         Used = "USED",

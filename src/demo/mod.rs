@@ -2,6 +2,7 @@
 //!
 //! Every area seeds itself in one transaction, and does nothing when its first row is there.
 
+mod coupons;
 mod products;
 mod stores;
 #[cfg(test)]
@@ -19,7 +20,8 @@ const ACTOR: Actor = Actor::System("demo");
 pub async fn seed(ctx: &Ctx) -> Result<bool> {
     let stores = stores::seed(ctx).await?;
     let products = products::seed(ctx).await?;
-    Ok(stores || products)
+    let coupons = coupons::seed(ctx).await?;
+    Ok(stores || products || coupons)
 }
 
 /// The id of the n-th thing of its kind.

@@ -8,8 +8,8 @@ use super::{
     ADDRESS_REQUIRED, CART_EMPTY, FULFILMENT_NOT_OFFERED, Fulfilment, QUANTITY_NOT_AVAILABLE, STORE_PAUSED,
 };
 use crate::addresses::{self, ADDRESS_NOT_FOUND, Address};
-use crate::cart::{self, SKU_NOT_SOLD};
-use crate::catalog::{self, Offer};
+use crate::cart;
+use crate::catalog::{self, Offer, SKU_NOT_SOLD};
 use crate::coupons;
 use crate::kernel::{
     AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms,

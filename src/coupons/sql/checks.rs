@@ -1,7 +1,6 @@
-//! SQL of the invariants: each query returns what violates a rule, and rows for the rules of later features.
+//! SQL of the invariants: each query returns what violates a rule.
 
-use crate::coupons::{Bound, Source};
-use crate::kernel::{CouponId, CouponTemplateId, OrderId, Result, UserId};
+use crate::kernel::Result;
 use crate::platform::db::Conn;
 
 /// The ids that a query finds, at most `limit`.
@@ -52,49 +51,4 @@ pub async fn marked_but_free(conn: &mut Conn, limit: i64) -> Result<Vec<String>>
     let query = "SELECT id FROM coupons WHERE void_when_back_ms IS NOT NULL \
          AND status IN ('UNUSED', 'EXPIRED') LIMIT ?";
     ids(conn, query, limit).await
-}
-
-pub async fn bound_to_orders(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<Bound>> {
-    Ok(sqlx::query_as(
-        "SELECT id, order_id, status FROM coupons WHERE order_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(after.unwrap_or_default())
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
-}
-
-pub async fn returned(conn: &mut Conn, order: &OrderId) -> Result<Vec<CouponId>> {
-    let rows: Vec<(CouponId,)> = sqlx::query_as(
-        "SELECT coupon_id FROM coupon_moves WHERE order_id = ? AND kind = 'GIVEN_BACK' ORDER BY coupon_id",
-    )
-    .bind(order)
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}
-
-pub async fn granted(conn: &mut Conn, source: Source, source_id: &str) -> Result<Option<CouponId>> {
-    let row: Option<(CouponId,)> =
-        sqlx::query_as("SELECT id FROM coupons WHERE source = ? AND source_id = ?")
-            .bind(source)
-            .bind(source_id)
-            .fetch_optional(conn)
-            .await?;
-    Ok(row.map(|(id,)| id))
-}
-
-pub async fn refund_grants(
-    conn: &mut Conn,
-    after: Option<&str>,
-    limit: i64,
-) -> Result<Vec<(String, UserId, CouponTemplateId)>> {
-    Ok(sqlx::query_as(
-        "SELECT source_id, user_id, template_id FROM coupons WHERE source = 'refund' AND source_id > ? \
-         ORDER BY source_id LIMIT ?",
-    )
-    .bind(after.unwrap_or_default())
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
 }

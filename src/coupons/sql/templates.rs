@@ -8,28 +8,14 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::places;
 use crate::coupons::template::TemplateTerms;
-use crate::coupons::{Issue, Template, Validity};
-use crate::kernel::{CouponTemplateId, Currency, Failure, Millis, Result, text_enum};
+use crate::coupons::{BenefitKind, Issue, Stacking, Template, Validity};
+use crate::kernel::{CouponTemplateId, Currency, Failure, Millis, Result};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::pricing::Benefit;
 
 const TEMPLATE: &str = "SELECT id, name, description, benefit, amount_minor, off_basis_points, cap_minor, \
      threshold_minor, currency, sku_ids, store_ids, issue, total, remaining, limit_per_user, valid_days, \
      valid_from_ms, valid_until_ms, stack_group, stacking, created_ms, paused_ms FROM coupon_templates";
-
-text_enum! {
-    enum BenefitKind {
-        Amount = "AMOUNT",
-        Percent = "PERCENT",
-    }
-}
-
-text_enum! {
-    enum Stacking {
-        Exclusive = "EXCLUSIVE",
-        OnePerGroup = "GROUP",
-    }
-}
 
 #[derive(FromRow)]
 struct TemplateRow {
