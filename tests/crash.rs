@@ -227,7 +227,7 @@ async fn customer(world: Arc<World>, number: usize, seed: u64) {
                     continue;
                 }
                 world.told.lock().expect("no panic").paid.push((number, id.clone()));
-                if choice == 2 {
+                if choice == 2 && is_paid(&world, token, &id).await {
                     let wish = json!({ "reason": "不想要了" });
                     if post(format!("/api/v1/orders/{id}/refunds"), key("refund"), wish).await.is_some() {
                         world.told.lock().expect("no panic").refunds.push((number, id));
@@ -236,6 +236,20 @@ async fn customer(world: Arc<World>, number: usize, seed: u64) {
             }
         }
     }
+}
+
+/// The channel's notice takes a moment: a refund is asked for once it has arrived.
+async fn is_paid(world: &World, token: Option<&str>, id: &str) -> bool {
+    for _ in 0..100 {
+        let order = world.http.get(world.shop(&format!("/api/v1/orders/{id}")));
+        let Ok(answer) = order.bearer_auth(token.unwrap_or_default()).send().await else { return false };
+        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
+        if body["pay_status"] == "PAID" {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
 }
 
 /// Waits until the load is what a round asks for, then a random moment, and kills. Answers what it saw.
@@ -283,15 +297,12 @@ async fn books(world: &World) -> ((i64, i64), (i64, i64)) {
     .await
     .expect("our sums");
     pool.close().await;
-    let amount = |value: &Value, names: &[&str]| {
-        names.iter().find_map(|name| value.pointer(name).and_then(Value::as_i64)).unwrap_or_default()
-    };
-    let payments = channel(world, "/sandbox/payments").await;
-    let paid = payments.iter().filter(|p| matches!(p["trade_state"].as_str(), Some("SUCCESS" | "REFUND")));
-    let paid = paid.map(|p| amount(p, &["/amount/total", "/total", "/total_minor"])).sum();
-    let refunds = channel(world, "/sandbox/refunds").await;
-    let refunded = refunds.iter().filter(|r| r["status"] == "SUCCESS");
-    let refunded = refunded.map(|r| amount(r, &["/amount/refund", "/refund", "/refund_minor"])).sum();
+    let sum = |rows: &[Value], field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum();
+    let mut payments = channel(world, "/sandbox/payments").await;
+    payments.retain(|payment| matches!(payment["trade_state"].as_str(), Some("SUCCESS" | "REFUND")));
+    let mut refunds = channel(world, "/sandbox/refunds").await;
+    refunds.retain(|refund| refund["status"] == "SUCCESS");
+    let (paid, refunded) = (sum(&payments, "total"), sum(&refunds, "amount"));
     (ours, (paid, refunded))
 }
 
