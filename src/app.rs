@@ -99,6 +99,7 @@ impl App {
         let first_account = staff::ensure_first(&ctx).await?;
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
+        stores.start(&ctx).await?;
         ctx.bus.subscribe(subscriptions(&mini, &sessions, &stores));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());

@@ -328,12 +328,12 @@ pub struct StaffStockMoved {
     stock: StaffStockLevel,
 }
 
-pub struct CatalogAdminApi {
+pub struct AdminCatalogApi {
     pub ctx: Ctx,
 }
 
 #[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Products")]
-impl CatalogAdminApi {
+impl AdminCatalogApi {
     /// All products
     ///
     /// Changes nothing. Archived ones too, in the order in which they were added. `q` looks for a part of the

@@ -248,14 +248,14 @@ impl ApiResponse for Picture {
     fn register(_registry: &mut Registry) {}
 }
 
-pub struct StoresAdminApi {
+pub struct AdminStoresApi {
     pub ctx: Ctx,
     pub stores: Stores,
     pub mini: Mini,
 }
 
 #[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Stores")]
-impl StoresAdminApi {
+impl AdminStoresApi {
     /// All stores
     ///
     /// Changes nothing. Read from the database, in the order of their opening.
@@ -375,7 +375,7 @@ impl StoresAdminApi {
     }
 }
 
-impl StoresAdminApi {
+impl AdminStoresApi {
     async fn find(&self, id: &StoreId) -> Result<Store> {
         let store = stores::find(&mut *self.ctx.db.reader().await?, id).await?;
         store.ok_or_else(|| Failure::new(&STORE_NOT_FOUND).with("store_id", id.as_str().into()))
