@@ -207,9 +207,9 @@ fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subsc
             let sessions = sessions.clone();
             Box::pin(async move { identity::on_session_revoked(&sessions, d).await })
         }),
-        Subscription::new("stores.changed", &["StoreChanged"], move |ctx, d| {
+        Subscription::new("stores.changed", &["StoreChanged"], move |_, d| {
             let stores = stores.clone();
-            Box::pin(async move { stores::on_store_changed(ctx, &stores, d).await })
+            Box::pin(async move { stores::on_store_changed(&stores, d).await })
         }),
         Subscription::new("coupons.new-user", &["UserRegistered"], |ctx, d| {
             Box::pin(coupons::on_user_registered(ctx, d))
