@@ -305,6 +305,21 @@ async fn the_qr_code_of_a_store_is_an_image_drawn_by_wechat() {
 }
 
 #[tokio::test]
+async fn what_wechat_says_to_a_qr_code_is_told_and_its_silence_is_no_error_of_ours() {
+    // A leading slash: there is no such page for WeChat.
+    let app = TestApp::with(|config| config.wechat.store_page = "/pages/store/index".to_owned()).await;
+    let staff = app.staff().await;
+    let path = format!("/admin/v1/stores/{WULIN}/qr-code");
+    assert_eq!(staff.get(&path).await.refused(409, "qr_code_refused")["errcode"], 41_030);
+    app.fault("down", 10).await;
+    let silent = staff.get(&path).await;
+    assert!(silent.header("retry-after").is_some());
+    silent.refused(503, "qr_code_unavailable");
+    app.no_faults().await;
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn every_change_of_a_store_leaves_an_audit_row_with_before_and_after() {
     let app = TestApp::new().await;
     rename(&app, WULIN, "one").await.ok();
