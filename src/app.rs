@@ -99,6 +99,7 @@ impl App {
         let first_account = staff::ensure_first(&ctx).await?;
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
+        stores.start(&ctx).await?;
         ctx.bus.subscribe(subscriptions(&mini, &sessions, &stores));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
@@ -206,9 +207,9 @@ fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subsc
             let sessions = sessions.clone();
             Box::pin(async move { identity::on_session_revoked(&sessions, d).await })
         }),
-        Subscription::new("stores.changed", &["StoreChanged"], move |ctx, d| {
+        Subscription::new("stores.changed", &["StoreChanged"], move |_, d| {
             let stores = stores.clone();
-            Box::pin(async move { stores::on_store_changed(ctx, &stores, d).await })
+            Box::pin(async move { stores::on_store_changed(&stores, d).await })
         }),
         Subscription::new("coupons.new-user", &["UserRegistered"], |ctx, d| {
             Box::pin(coupons::on_user_registered(ctx, d))

@@ -158,7 +158,7 @@ async fn load(ctx: &Ctx) -> Result<Versioned<Directory>> {
 ///
 /// # Errors
 /// None.
-pub async fn on_store_changed(_ctx: &Ctx, stores: &Stores, delivery: &Delivery) -> Result<Handled> {
+pub async fn on_store_changed(stores: &Stores, delivery: &Delivery) -> Result<Handled> {
     if let Event::StoreChanged { version, .. } = &delivery.event {
         stores.at_least(*version);
     }

@@ -32,7 +32,10 @@ impl Location {
     pub fn parse(lat: Option<f64>, lng: Option<f64>) -> Result<Option<Self>> {
         match (lat, lng) {
             (None, None) => Ok(None),
-            (Some(lat), Some(lng)) => Self::new(lat, lng, "").map(Some),
+            (Some(lat), Some(lng)) => {
+                let Self { lat, lng } = Self::new(lat, lng, "")?;
+                Ok(Some(Self { lat: rounded(lat), lng: rounded(lng) }))
+            }
             (Some(_), None) => Err(Failure::invalid("lng", "must be given together with lat")),
             (None, Some(_)) => Err(Failure::invalid("lat", "must be given together with lng")),
         }
@@ -47,6 +50,11 @@ impl Location {
         // Rounding may put `a` a hair above 1 for opposite points.
         (2.0 * EARTH_RADIUS_M * a.min(1.0).sqrt().asin()).round() as u32
     }
+}
+
+/// To a centimetre, so that a cursor that carries it stays short.
+fn rounded(degrees: f64) -> f64 {
+    (degrees * 1e7).round() / 1e7
 }
 
 #[cfg(test)]
@@ -70,6 +78,8 @@ mod tests {
     #[test]
     fn a_location_is_whole_and_on_the_earth() {
         assert!(Location::parse(None, None).unwrap().is_none());
+        let tiny = Location::parse(Some(1e-300), Some(120.123_456_78)).unwrap().unwrap();
+        assert_eq!(tiny, Location { lat: 0.0, lng: 120.123_456_8 });
         assert!(Location::parse(Some(30.0), None).is_err());
         assert!(Location::parse(None, Some(120.0)).is_err());
         assert!(Location::parse(Some(90.1), Some(0.0)).is_err());

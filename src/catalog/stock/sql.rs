@@ -245,7 +245,7 @@ pub async fn moves(
     Ok(rows)
 }
 
-/// Rows of `query`, which answers one text column and takes the largest number of rows.
+/// Rows of `query`, which answers two ids and takes the largest number of rows.
 pub async fn violations(conn: &mut Conn, query: &'static str, limit: i64) -> Result<Vec<String>> {
     let rows: Vec<(String, String)> = sqlx::query_as(query).bind(limit).fetch_all(conn).await?;
     Ok(rows.into_iter().map(|(place, sku)| format!("{place} {sku}")).collect())

@@ -106,6 +106,9 @@ fn string(pointer: &str, text: &str, schema: &MetaSchema) -> Result<(), Misfit> 
     if text.contains('\0') {
         return misfit(pointer, "must not contain a NUL character");
     }
+    if schema.format == Some("date") && jiff::civil::Date::strptime("%Y-%m-%d", text).is_err() {
+        return misfit(pointer, "must be a date like 2026-10-01");
+    }
     match schema.pattern.as_deref() {
         Some(pattern) if !matches(pattern, text) => misfit(pointer, format!("must match {pattern}")),
         _ => Ok(()),
