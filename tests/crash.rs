@@ -243,7 +243,8 @@ async fn is_paid(world: &World, token: Option<&str>, id: &str) -> bool {
     for _ in 0..100 {
         let order = world.http.get(world.shop(&format!("/api/v1/orders/{id}")));
         let Ok(answer) = order.bearer_auth(token.unwrap_or_default()).send().await else { return false };
-        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
+        let body: Value =
+            serde_json::from_slice(&answer.bytes().await.unwrap_or_default()).unwrap_or_default();
         if body["pay_status"] == "PAID" {
             return true;
         }
