@@ -51,6 +51,13 @@ const RULES: &[(&str, &str)] = &[
          WHERE c.status = 'USED' AND (o.id IS NULL OR o.pay_status <> 'PAID')",
     ),
     (
+        "orders: the coupon of a paid order is USED by it, or was given back",
+        "SELECT o.id FROM orders o WHERE o.pay_status = 'PAID' AND o.coupon_id IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM coupons c WHERE c.id = o.coupon_id AND c.order_id = o.id \
+         AND c.status = 'USED') AND NOT EXISTS (SELECT 1 FROM coupon_moves m WHERE m.order_id = o.id \
+         AND m.coupon_id = o.coupon_id AND m.kind = 'GIVEN_BACK')",
+    ),
+    (
         "orders: net of a line is gross minus its shares, and not below zero",
         "SELECT id FROM order_lines WHERE net_minor < 0 OR net_minor > gross_minor \
          OR gross_minor <> unit_price_minor * quantity",

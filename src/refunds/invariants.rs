@@ -78,6 +78,19 @@ const RULES: &[(&str, &str)] = &[
          WHERE x.event = 'RefundSettled' AND d.state IN ('PENDING', 'PARKED'))",
     ),
     (
+        "refunds: a settled refund has given the coupon back if it stored so, or its event is on its way",
+        "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.return_coupon = 1 \
+         AND NOT EXISTS (SELECT 1 FROM coupon_moves m WHERE m.order_id = r.order_id AND m.kind = 'GIVEN_BACK') \
+         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state = 'READY') \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN outbox x ON x.id = d.event_id \
+         WHERE x.event = 'RefundSettled' AND d.state IN ('PENDING', 'PARKED'))",
+    ),
+    (
+        "refunds: no used coupon comes back without a settled refund that stored it",
+        "SELECT m.coupon_id FROM coupon_moves m WHERE m.kind = 'GIVEN_BACK' AND NOT EXISTS (SELECT 1 FROM refunds r \
+         WHERE r.order_id = m.order_id AND r.status = 'SUCCEEDED' AND r.return_coupon = 1)",
+    ),
+    (
         "refunds: no compensation without a settled refund that stored it",
         "SELECT c.id FROM coupons c LEFT JOIN refunds r ON r.id = c.source_id WHERE c.source = 'refund' \
          AND (r.id IS NULL OR r.status <> 'SUCCEEDED' OR r.compensation_template IS NULL)",
