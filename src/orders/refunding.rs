@@ -258,25 +258,6 @@ pub async fn take_compensation(tx: &mut Tx<'_>, order: &mut Order, refund: &Refu
     Ok(taken)
 }
 
-/// A refund of an order on hold was given up: the order may be shipped after all.
-///
-/// # Errors
-/// The database.
-pub async fn lift_hold(
-    tx: &mut Tx<'_>,
-    ctx: &Ctx,
-    order: &mut Order,
-    actor: &Actor,
-    why: &str,
-) -> Result<()> {
-    if order.ship_hold_ms.is_none() || order.status != OrderStatus::Paid {
-        return Ok(());
-    }
-    sql::set_hold(tx, &order.id, None).await?;
-    order.ship_hold_ms = None;
-    advance(tx, ctx, order, OrderMove::HoldReleased, actor, json!({ "reason": why })).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,7 @@ impl From<PayError> for ChannelError {
             Self::Unknown(text)
         } else if error.pauses_merchant() {
             Self::Paused(text)
-        } else if error.is_number_used() {
+        } else if error.is_number_used() || error.is_already_paid() {
             Self::NumberUsed(text)
         } else if error.is_not_found() {
             Self::NotFound(text)

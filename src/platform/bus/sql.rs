@@ -106,14 +106,16 @@ pub async fn insert_delivery(
     )
 }
 
-/// Due deliveries, of each subscription and key only the first.
+/// Due deliveries, of each subscription and key only the first; an event of the same key that is not sent yet
+/// holds back those behind it.
 pub async fn due_deliveries(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<DueDelivery>> {
     Ok(sqlx::query_as(
         "SELECT d.event_id, d.subscription, d.attempts, o.request_id, o.created_ms, o.body \
          FROM deliveries d JOIN outbox o ON o.id = d.event_id \
          WHERE d.state = 'PENDING' AND d.next_ms <= ? AND (d.fifo_key IS NULL OR NOT EXISTS (\
          SELECT 1 FROM deliveries e WHERE e.subscription = d.subscription AND e.fifo_key = d.fifo_key \
-         AND e.seq < d.seq AND e.state = 'PENDING')) ORDER BY d.next_ms, d.event_id LIMIT ?",
+         AND e.seq < d.seq AND e.state = 'PENDING') AND NOT EXISTS (SELECT 1 FROM outbox p \
+         WHERE p.fifo_key = d.fifo_key AND p.seq < d.seq AND p.state = 'READY')) ORDER BY d.next_ms, d.event_id LIMIT ?",
     )
     .bind(now_ms)
     .bind(limit)
