@@ -160,16 +160,21 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.code.code)?;
-        if let Some(detail) = &self.0.detail {
-            write!(f, ": {detail}")?;
-        }
+        let mut text = match &self.0.detail {
+            Some(detail) if self.0.code == &common::INTERNAL => detail.clone(),
+            Some(detail) => format!("{}: {detail}", self.0.code.code),
+            None => self.0.code.code.to_owned(),
+        };
         let mut cause: Option<&dyn Error> = self.0.cause.as_deref().map(|cause| cause as &dyn Error);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            // Some errors say what their own cause says.
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

@@ -139,6 +139,15 @@ impl Db {
         MIGRATIONS.run(&self.writer).await.map_err(|e| Failure::internal("migrating the database", e))
     }
 
+    /// Has the database the tables of this version of the program?
+    pub async fn is_migrated(&self) -> bool {
+        let applied: Result<(i64,), _> =
+            sqlx::query_as("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.readers)
+                .await;
+        applied.is_ok_and(|(count,)| count == MIGRATIONS.iter().count() as i64)
+    }
+
     /// Runs `work` in one transaction and commits it if it answers Ok. `work` may run several times
     /// (a conflict with another writer), so all that it changes outside must be safe to repeat.
     ///
