@@ -1,7 +1,8 @@
 //! Which coupons fit, and what an order does with them.
 
 use futures_util::future::join_all;
-use minimall::kernel::{day_ms, hour_ms, minute_ms};
+use minimall::coupons;
+use minimall::kernel::{Failure, OrderId, day_ms, hour_ms, minute_ms};
 use serde_json::{Value, json};
 
 use super::{CLAIMABLE, claim, cny, coupon, coupons_of, grant, kinds, moves, template, void};
@@ -183,4 +184,54 @@ async fn with_grace_days_a_coupon_that_expired_while_locked_can_be_used_a_little
         (&json!("UNUSED"), &json!("2026-03-18T16:00:00.000Z"))
     );
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_lock_takes_only_an_unused_valid_coupon_of_the_user() {
+    let app = TestApp::new().await;
+    let (alice, bob, staff) = (app.bare_user("alice").await, app.bare_user("bob").await, app.staff().await);
+    let tomorrow = json!({ "first_day": "2026-03-15", "last_day": "2026-03-15" });
+    let early = grant(&staff, &alice, &template(&staff, json!({ "validity": tomorrow })).await).await;
+    let good = grant(&staff, &alice, &template(&staff, json!({})).await).await;
+    let (early, good) = (early.parse().expect("an id"), good.parse().expect("an id"));
+    let (alice, bob) = (alice.id.parse().expect("an id"), bob.id.parse().expect("an id"));
+    let (ctx, first, second) = (&app.ctx, an_order(&app), an_order(&app));
+    let (alice, bob, early, good, first, second) = (&alice, &bob, &early, &good, &first, &second);
+    let rolled_back = ctx
+        .db
+        .write(|tx| {
+            Box::pin(async move {
+                let refused = coupons::lock(tx, ctx, bob, good, first).await.unwrap_err();
+                assert!(refused.is(&coupons::COUPON_NOT_FOUND));
+                let refused = coupons::lock(tx, ctx, alice, early, first).await.unwrap_err();
+                assert_eq!(refused.problem("")["reason"], "not_yet_valid");
+                coupons::lock(tx, ctx, alice, good, first).await?;
+                let refused = coupons::lock(tx, ctx, alice, good, second).await.unwrap_err();
+                assert_eq!(refused.problem("")["reason"], "locked");
+                // The second order holds nothing: it can neither use nor release it.
+                coupons::consume(tx, ctx, second).await?;
+                coupons::release(tx, ctx, second).await?;
+                for _ in 0..2 {
+                    coupons::consume(tx, ctx, first).await?;
+                }
+                let refused = coupons::lock(tx, ctx, alice, good, second).await.unwrap_err();
+                assert_eq!(refused.problem("")["reason"], "used");
+                for _ in 0..2 {
+                    coupons::give_back(tx, ctx, first).await?;
+                }
+                coupons::lock(tx, ctx, alice, good, second).await?;
+                coupons::give_back(tx, ctx, first).await?;
+                let refused = coupons::lock(tx, ctx, alice, good, first).await.unwrap_err();
+                assert_eq!(refused.problem("")["reason"], "locked");
+                // There are no such orders: nothing of this stays.
+                Err::<(), _>(Failure::new(&coupons::NOT_USABLE))
+            })
+        })
+        .await;
+    assert!(rolled_back.unwrap_err().is(&coupons::NOT_USABLE));
+    app.finish().await;
+}
+
+fn an_order(app: &TestApp) -> OrderId {
+    app.ctx.new_id()
 }
