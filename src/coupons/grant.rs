@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CouponStatus, Move, MoveKind, Source, TEMPLATE_NOT_FOUND, Template, moved, sql};
+use super::{CouponStatus, Move, MoveKind, Source, TEMPLATE_NOT_FOUND, Template, sql};
 use crate::identity;
 use crate::kernel::{Actor, Code, CouponId, CouponTemplateId, Failure, Millis, Result, UserId};
 use crate::platform::audit;
@@ -39,7 +39,7 @@ pub(super) async fn insert(tx: &mut Tx<'_>, new: &NewCoupon<'_>, now_ms: Millis)
     }
     let step =
         Move { coupon: new.id, order: None, kind: MoveKind::Granted, from: None, to: CouponStatus::Unused };
-    moved(tx, &step, &format!("{}:{}", new.source, new.source_id), now_ms).await?;
+    sql::insert_move(tx, &step, &format!("{}:{}", new.source, new.source_id), now_ms).await?;
     Ok(true)
 }
 

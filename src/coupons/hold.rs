@@ -2,7 +2,7 @@
 //! own, so that a second call finds nothing to do.
 
 use super::validity::end_after_days;
-use super::{COUPON_NOT_FOUND, Coupon, CouponStatus, Move, MoveKind, Reason, moved, not_usable, sql};
+use super::{COUPON_NOT_FOUND, Coupon, CouponStatus, Move, MoveKind, Reason, not_usable, sql};
 use crate::kernel::{CouponId, Failure, Millis, OrderId, Result, UserId};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
@@ -27,7 +27,7 @@ pub async fn lock(
             from: Some(CouponStatus::Unused),
             to: CouponStatus::Locked,
         };
-        return moved(tx, &step, &step.cause(), now_ms).await;
+        return sql::insert_move(tx, &step, &step.cause(), now_ms).await;
     }
     match sql::coupon(tx, coupon).await?.filter(|coupon| coupon.user_id == *user) {
         None => Err(Failure::new(&COUPON_NOT_FOUND)),
@@ -51,7 +51,7 @@ pub async fn consume(tx: &mut Tx<'_>, ctx: &Ctx, order: &OrderId) -> Result<()> 
                 from: Some(CouponStatus::Locked),
                 to: CouponStatus::Used,
             };
-            moved(tx, &step, &step.cause(), now_ms).await?;
+            sql::insert_move(tx, &step, &step.cause(), now_ms).await?;
         }
     }
     Ok(())
@@ -88,7 +88,7 @@ async fn come_back(
             let target = sql::Return { coupon: &coupon.id, order, from, to, marked, valid_until_ms };
             if sql::come_back(tx, &target).await? {
                 let step = Move { coupon: &coupon.id, order: Some(order), kind, from: Some(from), to };
-                moved(tx, &step, &step.cause(), now_ms).await?;
+                sql::insert_move(tx, &step, &step.cause(), now_ms).await?;
                 break;
             }
         }

@@ -44,7 +44,7 @@ pub use validity::Validity;
 pub use view::{CouponDetail, find, list};
 pub use void::void;
 
-use crate::kernel::{CouponId, CouponTemplateId, Failure, Millis, OrderId, Result, UserId, codes, text_enum};
+use crate::kernel::{CouponId, CouponTemplateId, Failure, Millis, OrderId, UserId, codes, text_enum};
 use crate::pricing::Unmet;
 
 codes! {
@@ -235,14 +235,4 @@ impl Move<'_> {
             None => format!("{}:{}", self.kind, self.coupon),
         }
     }
-}
-
-/// Records a move, in the transaction that makes it.
-async fn moved(
-    tx: &mut crate::platform::db::Tx<'_>,
-    step: &Move<'_>,
-    cause: &str,
-    now_ms: Millis,
-) -> Result<()> {
-    sql::insert_move(tx, step, cause, now_ms).await
 }

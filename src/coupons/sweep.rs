@@ -1,6 +1,6 @@
 //! Coupons whose time is over become EXPIRED. Nothing waits for it: every rule compares the time itself.
 
-use super::{CouponStatus, Move, MoveKind, moved, sql};
+use super::{CouponStatus, Move, MoveKind, sql};
 use crate::kernel::Result;
 use crate::platform::ctx::Ctx;
 
@@ -31,7 +31,7 @@ pub async fn sweep(ctx: &Ctx) -> Result<usize> {
                             from: Some(CouponStatus::Unused),
                             to: CouponStatus::Expired,
                         };
-                        moved(tx, &step, &step.cause(), now_ms).await?;
+                        sql::insert_move(tx, &step, &step.cause(), now_ms).await?;
                         expired += 1;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{COUPON_NOT_FOUND, CouponStatus, Move, MoveKind, VOID_ALREADY, moved, sql};
+use super::{COUPON_NOT_FOUND, CouponStatus, Move, MoveKind, VOID_ALREADY, sql};
 use crate::kernel::{Actor, CouponId, Failure, Result, common};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
@@ -63,7 +63,7 @@ async fn void_or_mark(tx: &mut Tx<'_>, ctx: &Ctx, coupon: &CouponId) -> Result<(
         };
         if done {
             let step = Move { coupon, order: None, kind, from: Some(from), to };
-            moved(tx, &step, &step.cause(), now_ms).await?;
+            sql::insert_move(tx, &step, &step.cause(), now_ms).await?;
             return Ok((from, to));
         }
     }

@@ -1,7 +1,9 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+mod cart;
 mod catalog;
+mod coupons;
 mod orders;
 mod stock;
 mod stores;
