@@ -23,7 +23,7 @@ pub enum ChannelError {
     /// A definite no.
     #[error("the channel refused: {0}")]
     Refused(String),
-    /// The number was used for something else.
+    /// The number was used for something else, or is paid.
     #[error("the number is used: {0}")]
     NumberUsed(String),
     #[error("the channel does not know it: {0}")]
@@ -47,7 +47,7 @@ impl From<PayError> for ChannelError {
             Self::Unknown(text)
         } else if error.pauses_merchant() {
             Self::Paused(text)
-        } else if error.is_number_used() {
+        } else if error.is_number_used() || error.is_already_paid() {
             Self::NumberUsed(text)
         } else if error.is_not_found() {
             Self::NotFound(text)
