@@ -347,6 +347,26 @@ pub async fn schedule(
     )
 }
 
+/// The refund that has waited longest to be submitted.
+pub async fn oldest_approved(conn: &mut Conn) -> Result<Option<RefundId>> {
+    let row: Option<(RefundId,)> = sqlx::query_as(
+        "SELECT id FROM refunds WHERE status = 'APPROVED' AND next_ms IS NOT NULL ORDER BY approved_ms, id LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// Everything that waits to be submitted is due now.
+pub async fn hurry_approved(conn: &mut Conn, now_ms: Millis) -> Result<()> {
+    sqlx::query("UPDATE refunds SET next_ms = ? WHERE status = 'APPROVED' AND next_ms > ?")
+        .bind(now_ms)
+        .bind(now_ms)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 pub async fn count_closed(conn: &mut Conn, id: &RefundId) -> Result<()> {
     sqlx::query("UPDATE refunds SET closed_times = closed_times + 1 WHERE id = ?")
         .bind(id)
