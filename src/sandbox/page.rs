@@ -7,9 +7,10 @@ use poem::{Endpoint, Request, Response};
 
 const INDEX: &str = include_str!("page/index.html");
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("style.css", include_str!("page/style.css")),
     ("main.js", include_str!("page/main.js")),
+    ("view.js", include_str!("page/view.js")),
     ("tools.js", include_str!("page/tools.js")),
     ("shop.js", include_str!("page/shop.js")),
     ("words.js", include_str!("page/words.js")),

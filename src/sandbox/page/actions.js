@@ -3,7 +3,7 @@
 import { Refused, answered, ask, box, html, line, money, toast, zh } from './tools.js';
 import { api, remember, shop, signIn, signedOut, state } from './shop.js';
 import { goodsName } from './words.js';
-import { open, panel, refresh, show } from './main.js';
+import { open, panel, refresh, show } from './view.js';
 
 /** Does it, or says why not. */
 async function run(work) {
@@ -35,9 +35,9 @@ async function setQuantity(sku, by) {
 }
 const change = by => sku => run(async () => { await setQuantity(sku, by); await show(true) });
 
-/** One prompt of wx.requestSubscribeMessage: at most three templates. */
+/** One prompt of wx.requestSubscribeMessage: at most three templates. Nothing that is bought depends on it. */
 async function subscribe(moment) {
-  const templates = await shop.templates(moment);
+  const templates = await shop.templates(moment).catch(() => []);
   if (!templates.length) return;
   const yes = await ask(html`<h2>${zh('允许发送订阅消息？', 'Allow messages?')}</h2>${templates.map(t => line(t.title, '一次 once', 'pair'))}<br>
     <button class="btn main wide" data-act="answer" data-id="yes">${zh('允许', 'Allow')}</button>`, zh('不允许', 'No'));

@@ -101,7 +101,7 @@ const checkout = {
     <h2>${zh('优惠券', 'Coupon')}</h2>
     <div class="card options"><button class="option ${state.checkout.coupon ? '' : 'on'}" data-act="coupon" data-id=""><span>${zh('不用', 'None')}</span></button>
       ${coupons.usable.map(({ coupon: c, discount }) => html`<button class="option ${state.checkout.coupon === c.id ? 'on' : ''}" data-act="coupon" data-id="${c.id}">
-        <span>${c.name}<br><small>${threshold(c)} · ${day(c.valid_until)} 前 until</small></span><span class="price">−${money(discount)}</span></button>`)}
+        <span>${c.name}<br><small>${threshold(c)} · 至 ${day(c.valid_until)}</small></span><span class="price">−${money(discount)}</span></button>`)}
       ${coupons.unusable.map(u => html`<div class="option off"><span>${u.coupon.name}<br><small>${reason(u.reason)}${u.missing ? html`，还差 ${money(u.missing)} more` : ''}</small></span></div>`)}</div>
     ${quote ? html`<div class="card">${quote.lines.map(l => html`${line(html`${goodsName(l)} ×${l.quantity}`, money(l.gross))}${shares(l)}`)}
       ${line(zh('运费', 'Freight'), quote.freight.amount ? money(quote.freight) : zh('免运费', 'free'))}
@@ -150,18 +150,18 @@ const inbox = {
     ${notices.length ? '' : html`<div class="card soft">${zh('还没有通知', 'Nothing yet')}</div>`}`,
 };
 
-const validity = v => v.days ? `领取后 ${v.days} 天有效 days` : `${v.first_day} – ${v.last_day}`;
+const validity = v => v.days ? zh(`领取后 ${v.days} 天有效`, `${v.days} days`) : `${v.first_day} – ${v.last_day}`;
 const coupons = {
   title: '优惠券 Coupons', login: true, fresh: true,
   load: async () => { const [mine, offers] = await Promise.all([shop.coupons(), shop.claimable()]); return { mine, offers } },
   draw: ({ mine, offers }) => html`<h2>${zh('我的', 'Mine')}</h2>
     ${mine.map(c => html`<div class="card coupon ${c.status === 'UNUSED' ? '' : 'over'}"><div class="row"><span class="name">${c.name}</span>${tag(c.status)}</div>
-      <div class="row"><span class="soft">${threshold(c)} · 至 until ${day(c.valid_until)}</span><span class="price">${benefit(c)}</span></div>
+      <div class="row"><span class="soft">${threshold(c)} · 至 ${day(c.valid_until)}</span><span class="price">${benefit(c)}</span></div>
       ${c.void_when_back ? html`<div class="soft">${zh('退回后作废', 'void when it comes back')}</div>` : ''}</div>`)}
     ${mine.length ? '' : html`<div class="card soft">还没有。新用户券会自己到。<br>None yet; the coupon for new users comes by itself.</div>`}
     <h2>${zh('可领取', 'To claim')}</h2>
     ${offers.map(c => html`<div class="card coupon row"><div class="grow"><div class="name">${c.name} <span class="price">${benefit(c)}</span></div>
-      <div class="soft">${threshold(c)} · ${validity(c.validity)}</div><div class="soft">${zh(`余 ${c.remaining}`, 'left')} · ${zh(`已领 ${c.claimed}/${c.limit_per_user}`, 'claimed')}</div></div>
+      <div class="soft">${threshold(c)}</div><div class="soft">${validity(c.validity)}</div><div class="soft">${zh(`余 ${c.remaining}`, 'left')} · ${zh(`已领 ${c.claimed}/${c.limit_per_user}`, 'claimed')}</div></div>
       <button class="btn small main" data-act="claim" data-id="${c.template_id}" title="${c.can_claim ? '' : reason(c.reason)}" ${c.can_claim ? '' : 'disabled'}>${zh('领取', 'Claim')}</button></div>`)}
     ${offers.length ? '' : html`<div class="card soft">${zh('现在没有', 'Nothing now')}</div>`}`,
 };
@@ -182,7 +182,7 @@ const me = {
     const { me: user, name, openid } = state.user;
     return html`<div class="card"><div class="row">${thumb(name, user.avatar)}<div class="grow"><div class="name">${user.nickname}</div>
         <div class="soft">${user.phone || zh('未绑定手机', 'No phone yet')}</div></div></div>
-        ${line('sandbox name', name, 'pair')}${line('openid', html`<code>${openid}</code>`, 'pair')}${line('user id', html`<code>${user.id}</code>`, 'pair')}
+        ${line(zh('沙箱用户名', 'sandbox name'), name, 'pair')}${line('openid', html`<code>${openid}</code>`, 'pair')}${line('user id', html`<code>${user.id}</code>`, 'pair')}
         <div class="chips end"><button class="btn small" data-act="rename">${zh('改昵称', 'Rename')}</button>
         <button class="btn small" data-act="bindPhone">${zh('绑定手机', 'Set phone')}</button></div></div>
       ${link('coupons', zh('优惠券', 'Coupons'))}${link('addresses', zh('收货地址', 'Addresses'))}
