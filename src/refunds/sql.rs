@@ -205,6 +205,22 @@ pub async fn list(
     Ok(Page::cut(rows, limit, |refund| refund.id.to_string()))
 }
 
+/// How many refunds are in one of these states.
+///
+/// # Errors
+/// The database.
+pub async fn count(conn: &mut Conn, states: &[RefundState]) -> Result<i64> {
+    let mut total = 0;
+    for state in states {
+        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM refunds WHERE status = ?")
+            .bind(*state)
+            .fetch_one(&mut *conn)
+            .await?;
+        total += count;
+    }
+    Ok(total)
+}
+
 /// Moves a refund; false when it is not where it was any more.
 pub async fn advance(conn: &mut Conn, id: &RefundId, from: RefundState, to: RefundState) -> Result<bool> {
     changed(
