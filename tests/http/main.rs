@@ -1,5 +1,8 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+mod back_office;
+mod messages;
 mod orders;
+mod shipping;
 mod support;
