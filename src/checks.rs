@@ -4,7 +4,9 @@ use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox};
-use crate::{addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff};
+use crate::{
+    addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff,
+};
 
 /// How late an event may be before it counts as stuck.
 const BUS_BOUND_MS: Millis = minute_ms(10);

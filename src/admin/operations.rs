@@ -7,9 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::{Value, json};
 
-use crate::kernel::{
-    Actor, AlertId, AuditId, Cursor, EventId, Failure, Id, Limit, Result, rfc3339,
-};
+use crate::kernel::{Actor, AlertId, AuditId, Cursor, EventId, Failure, Id, Limit, Result, rfc3339};
 use crate::orders;
 use crate::platform::alerts::{self, ALERT_NOT_FOUND, Alert};
 use crate::platform::audit::{self, Entry};

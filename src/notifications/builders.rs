@@ -4,7 +4,7 @@
 use super::NoticeKind;
 use crate::events::Event;
 use crate::kernel::{Currency, Failure, Millis, OrderId, Result};
-use crate::orders::{self, CloseReason, Order, OrderLine};
+use crate::orders::{self, CloseReason, Order};
 use crate::payments;
 use crate::platform::db::Conn;
 use crate::refunds::{self, Refund, RefundKind};
@@ -89,14 +89,14 @@ fn missing(order: &OrderId, what: &str) -> Failure {
 
 async fn subject(conn: &mut Conn, id: &OrderId) -> Result<Subject> {
     let order = orders::find(conn, id).await?.ok_or_else(|| missing(id, "row"))?;
-    let goods = goods(&orders::find_lines(conn, id).await?);
+    let lines = orders::find_lines(conn, id).await?;
+    let name = lines.first().map_or("商品", |line| line.product_name.as_str());
+    let goods = goods(name, lines.iter().map(|line| line.quantity).sum());
     Ok(Subject { order, goods })
 }
 
 /// `手冲壶`, or `手冲壶等3件商品`: the count is never what is cut off.
-fn goods(lines: &[OrderLine]) -> String {
-    let units: i64 = lines.iter().map(|line| line.quantity).sum();
-    let name = lines.first().map_or("商品", |line| line.product_name.as_str());
+fn goods(name: &str, units: i64) -> String {
     let rest = if units > 1 { format!("等{units}件商品") } else { String::new() };
     let room = THING_CHARS_MAX - rest.chars().count().min(THING_CHARS_MAX);
     let short: String = match name.chars().count() > room {
@@ -163,7 +163,11 @@ fn cancelled(subject: &Subject, reason: &str) -> Note {
 }
 
 fn confirm(subject: &Subject, parcel: &Parcel, all: bool) -> Note {
-    let tip = if all { "商品已全部发出，请留意查收" } else { "部分商品已发出，其余会尽快发货" };
+    let tip = if all {
+        "商品已全部发出，请留意查收"
+    } else {
+        "部分商品已发出，其余会尽快发货"
+    };
     let number = match parcel.tracking_no.as_str() {
         "" => String::new(),
         number => format!("，单号 {number}"),
@@ -204,10 +208,8 @@ fn finished(subject: &Subject) -> Note {
         kind: NoticeKind::Finished,
         title: "订单已完成",
         body: format!("{}：售后期已结束，订单完成。{tip}。", subject.goods),
-        values: subject.values(vec![
-            ("time3", subject.at(subject.order.finished_ms)),
-            ("thing4", tip.to_owned()),
-        ]),
+        values: subject
+            .values(vec![("time3", subject.at(subject.order.finished_ms)), ("thing4", tip.to_owned())]),
     }
 }
 
@@ -260,5 +262,19 @@ fn refund_rejected(subject: &Subject, refund: &Refund) -> Note {
         title: "退款申请未通过",
         body: format!("{}的退款申请未通过{why}。如有疑问请联系商家。", subject.goods),
         values: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goods_fit_a_value_and_keep_their_count() {
+        assert_eq!(goods("手冲壶", 1), "手冲壶");
+        assert_eq!(goods("手冲壶", 3), "手冲壶等3件商品");
+        let long = goods(&"云南小粒咖啡豆".repeat(5), 12);
+        assert_eq!(long.chars().count(), THING_CHARS_MAX);
+        assert!(long.ends_with("…等12件商品"), "{long}");
     }
 }

@@ -20,7 +20,9 @@ pub use sql::Notice;
 pub use take::subscriptions;
 
 use crate::config::Templates;
-use crate::kernel::{Cursor, Failure, Limit, Millis, NoticeId, Page, Result, UserId, codes, minute_ms, text_enum};
+use crate::kernel::{
+    Cursor, Failure, Limit, Millis, NoticeId, Page, Result, UserId, codes, minute_ms, text_enum,
+};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 
@@ -143,10 +145,7 @@ const BOUND_MS: Millis = minute_ms(10);
 pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static str, Vec<String>)>> {
     Ok(vec![
         ("notifications: nobody has fewer than no credits", sql::negative_credits(conn).await?),
-        (
-            "notifications: a message that is over is not due any more",
-            sql::ended_and_due(conn).await?,
-        ),
+        ("notifications: a message that is over is not due any more", sql::ended_and_due(conn).await?),
         ("liveness: no message waits long after its time", sql::overdue(conn, now_ms - BOUND_MS).await?),
     ])
 }

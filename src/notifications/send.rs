@@ -154,9 +154,9 @@ async fn finish(
 
 /// Writes down what WeChat answered.
 async fn record(ctx: &Ctx, message: &Message, refusal: Option<MiniError>) -> Result<()> {
-    let error = refusal.as_ref().map(|refusal| -> String {
-        refusal.to_string().chars().take(ERROR_CHARS_MAX).collect()
-    });
+    let error = refusal
+        .as_ref()
+        .map(|refusal| -> String { refusal.to_string().chars().take(ERROR_CHARS_MAX).collect() });
     let (refusal, error) = (refusal.as_ref(), error.as_deref());
     ctx.db
         .write(|tx| {

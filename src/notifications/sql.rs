@@ -237,12 +237,14 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
 /// Takes a due message until `until_ms`; false when somebody else has it.
 pub async fn claim(conn: &mut Conn, message: &Message, until_ms: Millis) -> Result<bool> {
     changed(
-        sqlx::query("UPDATE messages SET next_ms = ? WHERE notice_id = ? AND next_ms = ? AND state = 'PENDING'")
-            .bind(until_ms)
-            .bind(&message.notice_id)
-            .bind(message.next_ms)
-            .execute(conn)
-            .await,
+        sqlx::query(
+            "UPDATE messages SET next_ms = ? WHERE notice_id = ? AND next_ms = ? AND state = 'PENDING'",
+        )
+        .bind(until_ms)
+        .bind(&message.notice_id)
+        .bind(message.next_ms)
+        .execute(conn)
+        .await,
     )
 }
 

@@ -5,9 +5,7 @@ use poem_openapi::Object;
 use super::timeline::{self, StaffTimelineEntry, TimelineEntry};
 use crate::identity;
 use crate::kernel::{Cursor, Failure, Limit, OrderId, Page, Result, UserId};
-use crate::orders::{
-    self, Filter, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, order_view,
-};
+use crate::orders::{self, Filter, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, order_view};
 use crate::payments::{self, AttemptView, attempt_views};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;

@@ -32,8 +32,7 @@ pub async fn carriers(ctx: &Ctx, mini: &Mini) -> Result<Vec<Carrier>> {
     }
     let answer = mini.delivery_companies().await;
     ctx.metrics.outbound("delivery_companies", if answer.is_ok() { "ok" } else { "failed" });
-    let answer =
-        answer.map_err(|error| Failure::new(&CARRIERS_UNAVAILABLE).retry_after_s(5).cause(error))?;
+    let answer = answer.map_err(|error| Failure::new(&CARRIERS_UNAVAILABLE).retry_after_s(5).cause(error))?;
     let list: Vec<Carrier> =
         answer.into_iter().map(|company| Carrier { id: company.id, name: company.name }).collect();
     let bytes = serde_json::to_vec(&list).map_err(|e| Failure::internal("keeping the carriers", e))?;

@@ -43,9 +43,8 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
     ];
     let mut found = Vec::with_capacity(rules.len());
     for (rule, query) in rules {
-        let rows: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
-            .fetch_all(&mut *conn)
-            .await?;
+        let rows: Vec<(String,)> =
+            sqlx::query_as(AssertSqlSafe(format!("{query} LIMIT {SHOWN}"))).fetch_all(&mut *conn).await?;
         found.push((rule, rows.into_iter().map(|(id,)| id).collect()));
     }
     Ok(found)

@@ -40,9 +40,10 @@ impl Tracking {
                 Err(Failure::invalid("/tracking_no", "is required when a carrier brings the parcel"))
             }
             (None, Some(_)) => Err(Failure::invalid("/carrier", "is required with a tracking number")),
-            (Some(carrier), _) if !fits(carrier) => {
-                Err(Failure::invalid("/carrier", "must have 1 to 128 letters, digits, hyphens or underscores"))
-            }
+            (Some(carrier), _) if !fits(carrier) => Err(Failure::invalid(
+                "/carrier",
+                "must have 1 to 128 letters, digits, hyphens or underscores",
+            )),
             (_, Some(number)) if !fits(number) => Err(Failure::invalid(
                 "/tracking_no",
                 "must have 1 to 128 letters, digits, hyphens or underscores",
@@ -132,8 +133,7 @@ async fn ship_in(
         tracking_no: tracking.map(|tracking| tracking.tracking_no.clone()).unwrap_or_default(),
         shipped_ms: ctx.clock.now_ms(),
     };
-    let (order, lines) =
-        orders::ship_lines(tx, ctx, actor, id, &row.id, parcel.lines.as_deref()).await?;
+    let (order, lines) = orders::ship_lines(tx, ctx, actor, id, &row.id, parcel.lines.as_deref()).await?;
     // The order is held: nobody adds the same parcel meanwhile.
     let there = sql::of_order(tx, id).await?;
     let same = |other: &Parcel| other.carrier == row.carrier && other.tracking_no == row.tracking_no;

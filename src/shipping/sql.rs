@@ -53,12 +53,10 @@ pub async fn insert_line(
 }
 
 pub async fn find(conn: &mut Conn, id: &ParcelId) -> Result<Option<Parcel>> {
-    Ok(sqlx::query_as(
-        "SELECT id, carrier, carrier_name, tracking_no, shipped_ms FROM parcels WHERE id = ?",
-    )
-    .bind(id)
-    .fetch_optional(conn)
-    .await?)
+    Ok(sqlx::query_as("SELECT id, carrier, carrier_name, tracking_no, shipped_ms FROM parcels WHERE id = ?")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?)
 }
 
 pub async fn of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Parcel>> {

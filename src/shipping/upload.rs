@@ -196,8 +196,7 @@ async fn record(ctx: &Ctx, upload: &Upload, all: bool, refusal: Option<MiniError
     }
     // A payment that WeChat does not know is normal for a while after it was made.
     let is_about_time = refusal.is_passing() || refusal.is_payment_not_found();
-    let alert =
-        now_ms - upload.paid_ms >= LATE_MS || (!is_about_time && step >= REFUSALS_BEFORE_ALERT);
+    let alert = now_ms - upload.paid_ms >= LATE_MS || (!is_about_time && step >= REFUSALS_BEFORE_ALERT);
     let pause_ms = (FIRST_PAUSE_MS << upload.step.clamp(0, 10)).min(LONGEST_PAUSE_MS);
     let error = &error;
     ctx.db

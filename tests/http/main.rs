@@ -1,10 +1,13 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+mod back_office;
 mod cart;
 mod catalog;
 mod coupons;
+mod messages;
 mod orders;
+mod shipping;
 mod stock;
 mod stores;
 mod support;

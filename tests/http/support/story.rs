@@ -40,7 +40,7 @@ impl TestApp {
         let code = format!("demo:{name}");
         let signed_in = self.client().post("/api/v1/sessions", &json!({ "code": code })).await.ok();
         let client = self.client().with_token(signed_in["token"].as_str().expect("a token"));
-        let codes = self.sandbox_client().post("/sandbox/login-codes", &json!({ "openid": code })).await;
+        let codes = self.sandbox_client().post("/sandbox/login-codes", &json!({ "name": name })).await;
         let openid = codes.body["openid"].as_str().unwrap_or_default().to_owned();
         User { client, id: text(&signed_in["user"], "id"), openid, address: String::new() }
     }
