@@ -1,10 +1,15 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+mod addresses;
 mod cart;
 mod catalog;
 mod coupons;
+mod input;
+mod login;
 mod orders;
+mod profile;
+mod staff;
 mod stock;
 mod stores;
 mod support;
