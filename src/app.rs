@@ -53,9 +53,10 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 14] = [
+    let tables: [&[&'static Code]; 15] = [
         common::CODES,
         bus::CODES,
+        alerts::CODES,
         staff::CODES,
         identity::CODES,
         addresses::CODES,
@@ -100,7 +101,7 @@ impl App {
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
-        ctx.bus.subscribe(subscriptions(&mini, &sessions, &stores));
+        ctx.bus.subscribe(subscriptions(&sessions, &stores));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
         let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, phone_origin };
@@ -200,7 +201,7 @@ impl App {
 }
 
 /// The list of all subscriptions. The sender of an event knows none of them.
-fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
+fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
     let (sessions, stores) = (sessions.clone(), stores.clone());
     let mut list = vec![
         Subscription::new("identity.session-revoked", &["SessionRevoked"], move |_, d| {
@@ -237,7 +238,7 @@ fn subscriptions(mini: &Mini, sessions: &Sessions, stores: &Stores) -> Vec<Subsc
         }),
     ];
     list.extend(shipping::subscriptions());
-    list.extend(notifications::subscriptions(mini));
+    list.extend(notifications::subscriptions());
     list
 }
 

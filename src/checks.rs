@@ -4,7 +4,7 @@ use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox};
-use crate::{addresses, catalog, coupons, identity, orders, payments, refunds, shipping, staff};
+use crate::{addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff};
 
 /// How late an event may be before it counts as stuck.
 const BUS_BOUND_MS: Millis = minute_ms(10);
@@ -54,6 +54,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(payments::invariants(conn).await?);
     report.add(refunds::invariants(conn).await?);
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
+    report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
     liveness(conn, ctx.clock.now_ms(), &mut report).await?;
     waiting(conn, &mut report).await?;
     Ok(report)

@@ -440,6 +440,21 @@ fn the_files_that_the_architecture_names_exist() {
 }
 
 #[test]
+fn the_architecture_says_who_owns_each_table() {
+    let document = read("ARCHITECTURE.md");
+    let tables = migrations().into_iter().flat_map(|(_, sql)| {
+        let names =
+            sql.split("create table ").skip(1).map(|rest| rest.split([' ', '(']).next().map(str::to_owned));
+        names.flatten().collect::<Vec<_>>()
+    });
+    let tables: Vec<String> = tables.collect();
+    assert!(tables.len() > 30, "only {} tables were found", tables.len());
+    let unnamed = |table: &String| !document.contains(&format!("`{table}`"));
+    let missing: Vec<String> = tables.into_iter().filter(unnamed).collect();
+    assert_none("tables without an owner in ARCHITECTURE.md", &missing);
+}
+
+#[test]
 fn the_architecture_explains_every_dependency() {
     let manifest = read("Cargo.toml");
     let document = read("ARCHITECTURE.md");

@@ -104,7 +104,7 @@ pub struct Refresh {
 
 impl Example for Refresh {
     fn example() -> Self {
-        Self { refresh_token: "the refresh_token of your last login or refresh".to_owned() }
+        Self { refresh_token: "the refresh_token of POST /sessions".to_owned() }
     }
 }
 

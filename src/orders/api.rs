@@ -224,7 +224,7 @@ pub struct StatusCount {
 pub fn order_view(ctx: &Ctx, order: &Order, lines: &[OrderLine]) -> Result<OrderView> {
     let money = |amount: i64| Money::new(amount, order.currency);
     let at = |ms: Option<Millis>| ms.map(rfc3339);
-    let address = order.address_sealed.as_deref().map(|sealed| address_view(ctx, sealed)).transpose()?;
+    let address = place::delivery_address(ctx, order)?.map(address_view);
     Ok(OrderView {
         id: order.id.clone(),
         store_id: order.store_id.clone(),
@@ -286,16 +286,13 @@ fn line_view(order: &Order, line: &OrderLine) -> LineView {
     }
 }
 
-fn address_view(ctx: &Ctx, sealed: &str) -> Result<DeliveryAddress> {
-    let json = ctx.secrets.open(place::ADDRESS_PURPOSE, sealed)?;
-    let address: Address =
-        serde_json::from_str(&json).map_err(|e| Failure::internal("reading an address", e))?;
-    Ok(DeliveryAddress {
+fn address_view(address: Address) -> DeliveryAddress {
+    DeliveryAddress {
         phone_masked: address.phone.masked(),
         region: format!("{}{}{}", address.province, address.city, address.district),
         recipient: address.recipient,
         detail: address.detail,
-    })
+    }
 }
 
 fn quote_view(quote: &Quote) -> QuoteView {

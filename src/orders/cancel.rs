@@ -54,7 +54,7 @@ pub async fn cancel(
             if let Actor::Staff(_) = actor {
                 let entry = audit::Entry {
                     actor,
-                    operation: "cancelOrder",
+                    operation: "cancelOrderByStaff",
                     object: id.as_str(),
                     before: Some(json!({ "status": OrderStatus::PendingPayment })),
                     after: Some(json!({ "status": order.status, "reason": reason })),

@@ -11,6 +11,7 @@ use super::{
     Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID, RefundStatus,
     paid, sql,
 };
+use crate::addresses::Address;
 use crate::catalog::stock::{self, LockLine};
 use crate::coupons;
 use crate::events::Event;
@@ -30,7 +31,18 @@ pub struct PlaceOutcome {
 }
 
 /// Purpose under which an order's address is encrypted.
-pub(super) const ADDRESS_PURPOSE: &str = "order.address";
+const ADDRESS_PURPOSE: &str = "order.address";
+
+/// Where an order goes, as it was when it was placed.
+///
+/// # Errors
+/// The address can't be decrypted: the master key has changed.
+pub fn delivery_address(ctx: &Ctx, order: &Order) -> Result<Option<Address>> {
+    let Some(sealed) = &order.address_sealed else { return Ok(None) };
+    let json = ctx.secrets.open(ADDRESS_PURPOSE, sealed)?;
+    let address = serde_json::from_str(&json).map_err(|e| Failure::internal("reading an address", e))?;
+    Ok(Some(address))
+}
 
 /// Places what `token` quotes.
 ///

@@ -141,6 +141,15 @@ pub async fn count_open(tx: &mut Tx<'_>, order: &mut Order, by: i64) -> Result<(
     Ok(())
 }
 
+/// The refund of an orphan payment, which had reserved nothing, is over. Acts on what waited for it.
+///
+/// # Errors
+/// The database.
+pub async fn orphan_refund_ended(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) -> Result<()> {
+    count_open(tx, order, -1).await?;
+    complete::act_on_due(tx, ctx, order).await
+}
+
 /// Gives back what a refund had reserved: it was rejected, withdrawn or given up. Acts on what waited for it.
 ///
 /// # Errors

@@ -628,6 +628,20 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
     Ok(query.bind(filter.limit).fetch_all(conn).await?)
 }
 
+/// How many orders wait for a parcel.
+///
+/// # Errors
+/// The database.
+pub async fn count_to_ship(conn: &mut Conn) -> Result<i64> {
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM orders WHERE status IN ('PAID', 'PARTIALLY_SHIPPED') \
+         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
 pub async fn count_by_status(conn: &mut Conn, user: &UserId) -> Result<Vec<(OrderStatus, i64)>> {
     Ok(sqlx::query_as("SELECT status, COUNT(*) FROM orders WHERE user_id = ? GROUP BY status")
         .bind(user)

@@ -7,9 +7,13 @@ use super::start::CHANNEL_ACTOR;
 use crate::events::Event;
 use crate::kernel::{Actor, Result};
 use crate::orders;
+use crate::platform::alerts;
 use crate::platform::bus::{Delivery, Handled};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Work;
+
+/// Alert: the channel does not say that an attempt is closed.
+pub(super) const NOT_CLOSED: &str = "payment_not_closed";
 
 /// An order is being closed: its attempts are to be closed at the channel.
 ///
@@ -47,6 +51,7 @@ pub(super) async fn closed_at_channel(ctx: &Ctx, attempt: &Attempt) -> Result<()
                 if !sql::set_closed(tx, &attempt.id, ctx.clock.now_ms()).await? {
                     return Ok(());
                 }
+                alerts::close(tx, ctx, NOT_CLOSED, attempt.id.as_str()).await?;
                 let actor = Actor::System(CHANNEL_ACTOR);
                 orders::attempt_ended(tx, ctx, &mut order, &attempt.id, &actor, "closed").await?;
                 confirm_close_if_last(tx, ctx, &mut order).await

@@ -23,7 +23,7 @@ pub enum ChannelError {
     /// A definite no.
     #[error("the channel refused: {0}")]
     Refused(String),
-    /// The number was used for something else.
+    /// The number was used for something else, or is paid.
     #[error("the number is used: {0}")]
     NumberUsed(String),
     #[error("the channel does not know it: {0}")]

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::close::NOT_CLOSED;
 use super::sql::{self, Attempt};
 use super::start::CHANNEL_ACTOR;
 use super::{AttemptStatus, ORDER_ALREADY_PAID, PaidNews};
@@ -43,9 +44,7 @@ pub async fn settle_notice(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
 }
 
 async fn settle(tx: &mut Tx<'_>, ctx: &Ctx, notice: &Notice, news: &PaidNews) -> Result<Found> {
-    let Some(attempt) = sql::by_number(tx, &news.mchid, &news.out_trade_no).await? else {
-        return Ok(Found::Stranger);
-    };
+    let Some(attempt) = attempt_of(tx, ctx, news).await? else { return Ok(Found::Stranger) };
     let mut order = orders::hold(tx, &attempt.order_id).await?;
     let now_ms = ctx.clock.now_ms();
     if !notice.settle(tx, now_ms).await? {
@@ -76,6 +75,14 @@ async fn settle(tx: &mut Tx<'_>, ctx: &Ctx, notice: &Notice, news: &PaidNews) ->
     Ok(Found::Nothing)
 }
 
+/// The attempt that the news is about: our number, even if another merchant's account names it.
+async fn attempt_of(tx: &mut Tx<'_>, ctx: &Ctx, news: &PaidNews) -> Result<Option<Attempt>> {
+    match sql::by_number(tx, &news.mchid, &news.out_trade_no).await? {
+        None => sql::by_number(tx, &ctx.config.wechat_pay.mchid, &news.out_trade_no).await,
+        found => Ok(found),
+    }
+}
+
 /// What was asked for; `payer_total` is not compared: the channel's own coupons lower it.
 fn matches(attempt: &Attempt, news: &PaidNews) -> bool {
     attempt.appid == news.appid
@@ -92,6 +99,7 @@ async fn arrive(
     news: &PaidNews,
 ) -> Result<()> {
     let now_ms = ctx.clock.now_ms();
+    alerts::close(tx, ctx, NOT_CLOSED, attempt.id.as_str()).await?;
     let fresh = sql::set_arrived(tx, &attempt.id, status, news, now_ms).await?
         && sql::insert_record(tx, attempt, status, news, now_ms).await?;
     if fresh {

@@ -188,11 +188,11 @@ pub async fn set_failed(conn: &mut Conn, id: &AttemptId, failure: &str, now_ms: 
     )
 }
 
-/// CREATED, PREPAID → CLOSING, due now.
+/// CREATED, PREPAID → CLOSING, due now: also for a worker that is just asking about it as an open one.
 pub async fn set_closing(conn: &mut Conn, id: &AttemptId, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
-            "UPDATE payment_attempts SET status = 'CLOSING', step = 0, next_ms = ? \
+            "UPDATE payment_attempts SET status = 'CLOSING', step = 0, next_ms = ?, lease_until_ms = 0 \
              WHERE id = ? AND status IN ('CREATED', 'PREPAID')",
         )
         .bind(now_ms)

@@ -81,8 +81,12 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
         .db
         .write(|tx| {
             Box::pin(async move {
-                let prepaid =
-                    fresh_enough || sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?;
+                let order = orders::hold(tx, id).await?;
+                let waits = order.status == OrderStatus::PendingPayment
+                    && order.open_attempt.as_ref() == Some(&attempt.id);
+                let prepaid = waits
+                    && (fresh_enough
+                        || sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?);
                 if prepaid {
                     key.finish(tx, &Started { attempt_id: attempt.id.clone() }).await?;
                 }

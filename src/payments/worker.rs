@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
-use super::close::closed_at_channel;
+use super::close::{NOT_CLOSED, closed_at_channel};
 use super::provider::PAYMENT_NEWS;
 use super::sql::{self, Attempt};
 use super::start::CHANNEL_ACTOR;
@@ -75,13 +75,14 @@ async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
             tracing::warn!(attempt.id = %attempt.id, "payment {} can't be queried: {error}", attempt.id)
         }
     }
-    let step = attempt.step + 1;
-    let next_ms = match QUERY_AFTER_MS.get(step as usize) {
-        Some(after_ms) => Some(attempt.created_ms + after_ms),
-        None if attempt.time_expire_ms > ctx.clock.now_ms() => Some(attempt.time_expire_ms),
-        None => None,
-    };
-    reschedule(ctx, attempt, step, next_ms).await
+    // By the clock and not by the number of questions: a client's word asks at once and uses none of these up.
+    let now_ms = ctx.clock.now_ms();
+    let times_ms = QUERY_AFTER_MS.iter().map(|after_ms| attempt.created_ms + after_ms);
+    let next_ms = times_ms
+        .filter(|at_ms| *at_ms < attempt.time_expire_ms)
+        .chain([attempt.time_expire_ms])
+        .find(|at_ms| *at_ms > now_ms);
+    reschedule(ctx, attempt, attempt.step + 1, next_ms).await
 }
 
 async fn close(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
@@ -139,7 +140,7 @@ async fn channel_unreachable(ctx: &Ctx, attempt: &Attempt, error: &ChannelError)
                     orders::record(tx, ctx, &mut order, OrderMove::ChannelUnreachable, &actor, detail)
                         .await?;
                 }
-                alerts::open(tx, ctx, "payment_not_closed", attempt.id.as_str(), why).await
+                alerts::open(tx, ctx, NOT_CLOSED, attempt.id.as_str(), why).await
             })
         })
         .await

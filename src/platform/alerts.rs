@@ -4,7 +4,11 @@ use sqlx::FromRow;
 
 use super::ctx::Ctx;
 use super::db::{Conn, Tx, changed, inserted};
-use crate::kernel::{AlertId, Cursor, Limit, Millis, Page, Result};
+use crate::kernel::{AlertId, Cursor, Limit, Millis, Page, Result, codes};
+
+codes! {
+    ALERT_NOT_FOUND: 404 "alert_not_found" "No alert is open under this id.";
+}
 
 /// Something that needs a person's eyes.
 #[derive(Debug, Clone, FromRow)]
@@ -61,6 +65,21 @@ pub async fn close(tx: &mut Tx<'_>, ctx: &Ctx, kind: &str, object: &str) -> Resu
             .execute(&mut **tx)
             .await,
     )
+}
+
+/// A person has looked at an alert and closes it; `None`: none is open under this id.
+///
+/// # Errors
+/// The database.
+pub async fn close_by_id(tx: &mut Tx<'_>, ctx: &Ctx, id: &AlertId) -> Result<Option<Alert>> {
+    let alert: Option<Alert> = sqlx::query_as(
+        "SELECT id, kind, object, detail, opened_ms FROM alerts WHERE id = ? AND closed_ms IS NULL",
+    )
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(alert) = alert else { return Ok(None) };
+    Ok(close(tx, ctx, &alert.kind, &alert.object).await?.then_some(alert))
 }
 
 /// Is an alert of this kind open for the object?

@@ -1,10 +1,11 @@
 //! The audit log: who did what to what, before and after, in the verb's own transaction.
 
 use serde::Serialize;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::ctx::Ctx;
-use super::db::Tx;
-use crate::kernel::{Actor, AuditId, Failure, Result};
+use super::db::{Conn, Tx};
+use crate::kernel::{Actor, AuditId, Cursor, Failure, Limit, Millis, Page, Result};
 use crate::telemetry;
 
 /// What happened, for one audit row.
@@ -45,6 +46,51 @@ pub async fn record<B: Serialize, A: Serialize>(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// A row of the audit log.
+#[derive(Debug, Clone, FromRow)]
+pub struct Row {
+    pub id: AuditId,
+    pub at_ms: Millis,
+    pub actor_kind: String,
+    pub actor_id: String,
+    pub operation: String,
+    pub object: String,
+    /// JSON.
+    pub before_json: Option<String>,
+    /// JSON.
+    pub after_json: Option<String>,
+    pub request_id: String,
+}
+
+/// The audit log, newest first: of one object, of one request, or all of it.
+///
+/// # Errors
+/// The database.
+pub async fn list(
+    conn: &mut Conn,
+    object: Option<&str>,
+    request_id: Option<&str>,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Row>> {
+    let mut query = String::from(
+        "SELECT id, at_ms, actor_kind, actor_id, operation, object, before_json, after_json, request_id \
+         FROM audit WHERE id < ?",
+    );
+    for (given, clause) in [(object, " AND object = ?"), (request_id, " AND request_id = ?")] {
+        if given.is_some() {
+            query.push_str(clause);
+        }
+    }
+    query.push_str(" ORDER BY id DESC LIMIT ?");
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
+    for given in [object, request_id].into_iter().flatten() {
+        query = query.bind(given);
+    }
+    let rows: Vec<Row> = query.bind(limit.and_one()).fetch_all(conn).await?;
+    Ok(Page::cut(rows, limit, |row| row.id.to_string()))
 }
 
 fn json<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {

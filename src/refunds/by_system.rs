@@ -99,6 +99,10 @@ pub async fn on_cancelled_order_paid(ctx: &Ctx, delivery: &Delivery) -> Result<H
                     return Ok(());
                 }
                 let lines = orders::find_lines(tx, order_id).await?;
+                if lines.iter().all(|line| line.taken_back() == line.quantity) {
+                    // The customer was faster and has asked for everything.
+                    return Ok(());
+                }
                 let parts = request::parts(&lines, None)?;
                 let draft = Draft {
                     kind: RefundKind::User,

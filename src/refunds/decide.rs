@@ -6,7 +6,7 @@ use serde_json::json;
 use super::sql::{self, Refund};
 use super::{
     RECEIVED_GOODS_REQUIRED, REFUND_NOT_DECIDABLE, REFUND_NOT_FOUND, REFUND_NOT_RETRYABLE,
-    REFUND_NOT_WITHDRAWABLE, RefundKind, RefundState, settle,
+    REFUND_NOT_WITHDRAWABLE, RefundKind, RefundState, settle, submit,
 };
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, RefundId, Result, UserId};
@@ -222,6 +222,7 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, key: &Key, id: &RefundId) -> Result
                 return Err(Failure::new(&REFUND_NOT_RETRYABLE));
             }
             sql::schedule(tx, id, refund.status, refund.step, Some(ctx.clock.now_ms())).await?;
+            submit::try_oldest(tx, ctx).await?;
             tx.wake(Work::Refunds);
             audit_decision(tx, ctx, actor, "retryRefund", &refund, refund.status, "").await?;
             Ok(Decided::now(refund.status))

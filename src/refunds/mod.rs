@@ -21,7 +21,7 @@ pub use decide::{approve, reject, retry, withdraw};
 pub use invariants::{invariants, stuck};
 pub use request::request;
 pub use settle::{NO_MONEY, settle_notice};
-pub use sql::{Refund, RefundLine, by_id, find_lines, list, of_order};
+pub use sql::{Refund, RefundLine, by_id, count, find_lines, list, of_order};
 pub use worker::{next_due, tick};
 
 use crate::kernel::{Millis, codes, minute_ms, text_enum};

@@ -221,7 +221,7 @@ async fn settle(
     orders::record(tx, ctx, &mut order, OrderMove::RefundEnded, &ACTOR, detail).await?;
     tracing::info!(refund.id = %refund.id, "refund {} of order {} is settled", refund.id, order.id);
     if refund.kind == RefundKind::Orphan {
-        return orders::count_open(tx, &mut order, -1).await;
+        return orders::orphan_refund_ended(tx, ctx, &mut order).await;
     }
     orders::settle_refund(tx, ctx, &mut order, &refund.id, &lines, money(&refund), &decision.plan).await
 }

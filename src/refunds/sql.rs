@@ -205,6 +205,22 @@ pub async fn list(
     Ok(Page::cut(rows, limit, |refund| refund.id.to_string()))
 }
 
+/// How many refunds are in one of these states.
+///
+/// # Errors
+/// The database.
+pub async fn count(conn: &mut Conn, states: &[RefundState]) -> Result<i64> {
+    let mut total = 0;
+    for state in states {
+        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM refunds WHERE status = ?")
+            .bind(*state)
+            .fetch_one(&mut *conn)
+            .await?;
+        total += count;
+    }
+    Ok(total)
+}
+
 /// Moves a refund; false when it is not where it was any more.
 pub async fn advance(conn: &mut Conn, id: &RefundId, from: RefundState, to: RefundState) -> Result<bool> {
     changed(
@@ -345,6 +361,26 @@ pub async fn schedule(
         .execute(conn)
         .await,
     )
+}
+
+/// The refund that has waited longest to be submitted.
+pub async fn oldest_approved(conn: &mut Conn) -> Result<Option<RefundId>> {
+    let row: Option<(RefundId,)> = sqlx::query_as(
+        "SELECT id FROM refunds WHERE status = 'APPROVED' AND next_ms IS NOT NULL ORDER BY approved_ms, id LIMIT 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// Everything that waits to be submitted is due now.
+pub async fn hurry_approved(conn: &mut Conn, now_ms: Millis) -> Result<()> {
+    sqlx::query("UPDATE refunds SET next_ms = ? WHERE status = 'APPROVED' AND next_ms > ?")
+        .bind(now_ms)
+        .bind(now_ms)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 pub async fn count_closed(conn: &mut Conn, id: &RefundId) -> Result<()> {

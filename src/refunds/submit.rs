@@ -6,6 +6,7 @@
 use super::sql::{self, Refund, Submission};
 use super::{CLOSED_MAX, PARTS_MAX, PAUSE_MS, PAYMENT_AGE_MAX_MS, RefundState, SPACING_MS, settle};
 use crate::kernel::{Failure, Millis, Result, SubmissionId, hour_ms, minute_ms};
+use crate::orders;
 use crate::payments::{self, Channel, ChannelError, RefundNews, RefundRequest, RefundState as ChannelState};
 use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
@@ -13,6 +14,42 @@ use crate::platform::db::{Tx, Work};
 
 /// Pauses between questions; the last one repeats.
 const ASK_AFTER_MS: [Millis; 6] = [5_000, 30_000, minute_ms(2), minute_ms(10), minute_ms(30), hour_ms(1)];
+
+/// The alert that is open while the merchant's account does not allow refunds: their queue rests.
+const PAUSED: (&str, &str) = ("refunds_paused", "wechat_pay");
+
+/// While the queue rests, the oldest refund alone is tried; the others wait for its acceptance.
+async fn rests(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> {
+    if !alerts::is_open(tx, PAUSED.0, PAUSED.1).await? {
+        return Ok(false);
+    }
+    let oldest = sql::oldest_approved(tx).await?;
+    if oldest.is_none_or(|oldest| oldest == refund.id) {
+        return Ok(false);
+    }
+    let next_ms = ctx.clock.now_ms() + PAUSE_MS;
+    sql::schedule(tx, &refund.id, refund.status, refund.step, Some(next_ms)).await?;
+    Ok(true)
+}
+
+/// The channel has taken a refund: whatever rested goes on.
+async fn resume(tx: &mut Tx<'_>, ctx: &Ctx) -> Result<()> {
+    if alerts::close(tx, ctx, PAUSED.0, PAUSED.1).await? {
+        sql::hurry_approved(tx, ctx.clock.now_ms()).await?;
+        tx.wake(Work::Refunds);
+    }
+    Ok(())
+}
+
+/// A person wants the queue to be tried now: that is its oldest refund.
+pub async fn try_oldest(tx: &mut Tx<'_>, ctx: &Ctx) -> Result<()> {
+    if alerts::is_open(tx, PAUSED.0, PAUSED.1).await?
+        && let Some(oldest) = sql::oldest_approved(tx).await?
+    {
+        sql::schedule(tx, &oldest, RefundState::Approved, 0, Some(ctx.clock.now_ms())).await?;
+    }
+    Ok(())
+}
 
 /// Gives a refund a number, or to a person when the channel would not take it.
 pub async fn number(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
@@ -31,6 +68,11 @@ async fn number_in(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> 
     let record = payments::record_of(tx, attempt_id).await?;
     let record =
         record.ok_or_else(|| Failure::internal("submitting a refund", "its payment has no record"))?;
+    // Held: the number of submissions and the time of the last one stay what they are read to be.
+    orders::hold(tx, &refund.order_id).await?;
+    if rests(tx, ctx, refund).await? {
+        return Ok(false);
+    }
     let now_ms = ctx.clock.now_ms();
     let last = sql::last_submission(tx, &refund.id).await?;
     // A number whose outcome is open is used again; one that the channel closed never.
@@ -100,6 +142,7 @@ async fn accepted(ctx: &Ctx, refund: &Refund, news: &RefundNews) -> Result<()> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                resume(tx, ctx).await?;
                 if sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Processing).await? {
                     let next_ms = ctx.clock.now_ms() + ASK_AFTER_MS[0];
                     sql::schedule(tx, &refund.id, RefundState::Processing, 0, Some(next_ms)).await?;
@@ -132,7 +175,7 @@ async fn refused(ctx: &Ctx, refund: &Refund, error: ChannelError) -> Result<()> 
                         sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Approved).await?;
                         sql::schedule(tx, &refund.id, RefundState::Approved, 0, Some(now_ms + PAUSE_MS))
                             .await?;
-                        alerts::open(tx, ctx, "refunds_paused", "wechat_pay", why).await?;
+                        alerts::open(tx, ctx, PAUSED.0, PAUSED.1, why).await?;
                     }
                     ChannelError::Refused(_) | ChannelError::NotFound(_) | ChannelError::NumberUsed(_) => {
                         let refund = Refund { status: RefundState::Submitted, ..refund.clone() };
@@ -157,6 +200,9 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                if answer.is_ok() {
+                    resume(tx, ctx).await?;
+                }
                 match answer {
                     Ok(news) if news.state != ChannelState::Processing => {
                         settle::store_answer(tx, ctx, news).await?

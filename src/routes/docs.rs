@@ -52,7 +52,11 @@ const KEPT: &str = "public, max-age=86400";
 
 /// `/docs`, `/docs/admin`, `/docs/errors`, `/openapi/*.json`.
 pub fn routes(app: &Surface, documents: &Documents) -> Route {
-    let page = |title: &str, document: &str| PAGE.replace("{title}", title).replace("{document}", document);
+    let phone = app.phone_origin.as_ref().map(|url| format!("<a href=\"{url}\">Sandbox phone</a>"));
+    let phone = phone.unwrap_or_default();
+    let page = |title: &str, document: &str| {
+        PAGE.replace("{title}", title).replace("{document}", document).replace("{phone}", &phone)
+    };
     Route::new()
         .at(
             "/docs",

@@ -4,10 +4,13 @@ mod docs;
 mod health;
 mod openapi;
 
+use std::sync::Arc;
+
 use poem::endpoint::make;
 use poem::http::Method;
+use poem::http::header::ORIGIN;
 use poem::middleware::Cors;
-use poem::{Endpoint, EndpointExt, Request, Response, Route, get, post};
+use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, Route, get, post};
 
 pub use health::metrics_route;
 pub use openapi::{Documents, documents};
@@ -52,12 +55,31 @@ pub fn routes(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
     let scope = RequestScope(app.ctx.clone());
     let route = route.data(app.sessions.clone());
     match &app.phone_origin {
-        Some(origin) => route.with(phone(origin)).with(scope).boxed(),
+        Some(origin) => with_phone(route, origin).with(scope).boxed(),
         None => route.with(scope).boxed(),
     }
 }
 
-/// The sandbox's page plays the phone from a port of its own.
+/// The sandbox's page plays the phone from a port of its own. Everybody else is served as without it: the
+/// docs send an `Origin` of ours, under whatever name the browser knows this server.
+fn with_phone(
+    route: impl Endpoint<Output = Response> + 'static,
+    origin: &str,
+) -> impl Endpoint<Output = Response> + 'static {
+    let route = Arc::new(route);
+    let for_phone = Arc::new(phone(origin).transform(route.clone()));
+    let origin: Arc<str> = origin.into();
+    make(move |request: Request| {
+        let (route, for_phone, origin) = (route.clone(), for_phone.clone(), origin.clone());
+        async move {
+            match request.header(ORIGIN) {
+                Some(from) if from == &*origin => for_phone.call(request).await.map(IntoResponse::into_response),
+                _ => route.call(request).await,
+            }
+        }
+    })
+}
+
 fn phone(origin: &str) -> Cors {
     Cors::new()
         .allow_origin(origin)

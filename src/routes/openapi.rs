@@ -1,6 +1,8 @@
 //! The two OpenAPI documents, from the code. What Swagger UI needs to walk through the story is added here:
 //! an id of zeros and an Idempotency-Key of `auto` are filled in by the docs page.
 
+use std::collections::BTreeSet;
+
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use crate::cart::CartApi;
 use crate::catalog::CatalogApi;
 use crate::coupons::CouponsApi;
 use crate::identity::IdentityApi;
+use crate::kernel::{Code, common};
 use crate::notifications::NotificationsApi;
 use crate::order_views::OrderViewsApi;
 use crate::orders::OrdersApi;
@@ -21,17 +24,26 @@ use crate::stores::StoresApi;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const APP_TEXT: &str = "What the mini-program calls. Sign in with `POST /sessions` (in the sandbox the code \
-`demo:alice` always works), then everything takes the token as `Authorization: Bearer …`. Money is integer \
-minor units with a currency; times are RFC 3339; errors are `application/problem+json` with a stable `code`, \
-explained at [/docs/errors](/docs/errors). Writes that move money, stock or coupons take an `Idempotency-Key`.\n\n\
-On this page the token, a fresh Idempotency-Key (`auto`), the last quote token, and the last id in place of an \
-id of zeros are filled in for you: sign in, add an address, quote, order, pay on the sandbox's page.";
+/// The groups in the order of the story.
+const STORY: [&str; 12] = [
+    "Sessions", "Me", "Stores", "Products", "Cart", "Addresses", "Orders", "Payments", "Refunds", "Coupons",
+    "Messages", "Operations",
+];
 
-const ADMIN_TEXT: &str = "What the people who manage the stores call. Sign in with `POST /sessions`; the first \
-start of the server made the account and told its password. Every write leaves an audit row. Errors are \
-explained at [/docs/errors](/docs/errors).\n\nOn this page the token, a fresh Idempotency-Key (`auto`), and the \
-last id in place of an id of zeros are filled in for you.";
+const APP_TEXT: &str = "What the mini-program calls. Sign in with `POST /sessions` (in the sandbox the code \
+`demo:alice` always works), then send the token as `Authorization: Bearer …`. Money is in integer minor units with \
+a currency; times are RFC 3339; errors are `application/problem+json` with a stable `code`, each \
+[explained here](/docs/errors). Writes that move money, stock or coupons take an `Idempotency-Key`.\n\n\
+**Try it, with the examples as they stand:** login → createAddress → createQuote → placeOrder → startPayment → \
+pay on the sandbox's page → getOrder → requestRefund. This page fills in the token, a fresh Idempotency-Key for \
+`auto`, the last quote token, and for an id of zeros the last id of its kind.";
+
+const ADMIN_TEXT: &str = "What the people who manage the stores call. Sign in with `POST /sessions` as `admin`: the \
+first start of the server made that account and printed its password, or took it from \
+`MINIMALL__ADMIN__INITIAL_PASSWORD`. The example has the password of the tour in the README, `west-lake-tour`; type \
+yours. Every write leaves an audit row. Errors are [explained here](/docs/errors).\n\n\
+This page fills in the token, a fresh Idempotency-Key for `auto`, and for an id of zeros the last id of its kind \
+that it has seen: list first, then act.";
 
 type AppApis = (
     IdentityApi,
@@ -110,39 +122,117 @@ pub fn documents(app: &Surface) -> Documents {
 
 fn finished(spec: &str) -> String {
     let mut document: Value = serde_json::from_str(spec).unwrap_or_default();
-    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
-        for operation in
-            paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut())
-        {
-            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
-            parameters.into_iter().flatten().for_each(add_example);
-        }
+    let mut used = BTreeSet::new();
+    for operation in operations(&mut document) {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        parameters.into_iter().flatten().for_each(add_example);
+        add_common_errors(operation);
+        plain_names(operation);
+        let tags = operation.get("tags").and_then(Value::as_array).into_iter().flatten();
+        used.extend(tags.filter_map(Value::as_str).map(str::to_owned));
+    }
+    if let Some(tags) = document.get_mut("tags").and_then(Value::as_array_mut) {
+        tags.retain(|tag| tag["name"].as_str().is_some_and(|name| used.contains(name)));
+        tags.sort_by_key(|tag| STORY.iter().position(|name| tag["name"] == **name));
+    }
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        schemas.values_mut().filter_map(|schema| schema.get_mut("example")).for_each(drop_nulls);
     }
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// Gives a parameter the example that the docs page replaces.
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let paths = paths.into_iter().flat_map(|paths| paths.values_mut());
+    paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut())
+}
+
+/// Gives a parameter the example that the docs page replaces, or its schema's own.
 fn add_example(parameter: &mut Value) {
     let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
     let pattern = parameter.pointer("/schema/pattern").and_then(Value::as_str).unwrap_or_default();
+    let own = parameter.pointer("/schema/example").cloned();
+    let prefix = pattern.strip_prefix('^').and_then(|rest| rest.split_once('_')).map(|(prefix, _)| prefix);
     let example = if name == "Idempotency-Key" {
-        Some("auto".to_owned())
-    } else if parameter.get("in").is_some_and(|place| place == "path") && parameter.get("example").is_none() {
-        let prefix =
-            pattern.strip_prefix('^').and_then(|rest| rest.split_once('_')).map(|(prefix, _)| prefix);
-        prefix.map(example_id)
+        Some(json!("auto"))
+    } else if parameter.get("in").is_some_and(|place| place == "path") {
+        own.or(prefix.map(|prefix| json!(format!("{prefix}_{}", "0".repeat(26)))))
     } else {
-        None
+        own
     };
     if let Some(example) = example {
-        parameter["example"] = json!(example);
+        parameter["example"] = example;
     }
 }
 
-/// Demo data has fixed ids; of everything else the docs page knows the last one.
-fn example_id(prefix: &str) -> String {
-    let demo = ["sto", "prd", "sku", "tpl"].contains(&prefix);
-    format!("{prefix}_{}{}", "0".repeat(25), u8::from(demo))
+/// What any operation of this shape can answer, behind what it says itself.
+fn add_common_errors(operation: &mut Value) {
+    let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let has_key = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
+    let has_body = operation.get("requestBody").is_some();
+    let mut codes: Vec<&Code> = Vec::new();
+    if operation.get("security").is_some() {
+        codes.push(&common::UNAUTHENTICATED);
+    }
+    if has_body || parameters.len() > usize::from(has_key) {
+        codes.push(&common::INVALID);
+    }
+    if has_body {
+        codes.extend([&common::MALFORMED, &common::TOO_LARGE, &common::MEDIA_TYPE]);
+    }
+    if has_key {
+        codes.extend([
+            &common::IDEMPOTENCY_KEY_REQUIRED,
+            &common::IDEMPOTENCY_KEY_REUSED,
+            &common::IDEMPOTENCY_IN_PROGRESS,
+        ]);
+    }
+    codes.extend([&common::UNAVAILABLE, &common::INTERNAL]);
+    let said = operation.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let fresh = codes.iter().map(|code| format!("`{}`", code.code)).filter(|code| !said.contains(code));
+    let fresh: Vec<String> = fresh.collect();
+    let list = fresh.join(", ");
+    operation["description"] = if said.contains("Errors: ") {
+        json!(format!("{said}\n\nAs everywhere: {list}."))
+    } else {
+        json!(format!("{said}\n\nErrors: {list}."))
+    };
+}
+
+/// Media types without their charset and headers as we write them: clients are made from these names.
+fn plain_names(operation: &mut Value) {
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    for response in responses.values_mut() {
+        rename(&mut response["content"], "application/json; charset=utf-8", "application/json");
+        rename(&mut response["headers"], "IDEMPOTENT-REPLAYED", "Idempotent-Replayed");
+        for part in ["content", "headers"] {
+            if response[part].is_null()
+                && let Some(response) = response.as_object_mut()
+            {
+                response.remove(part);
+            }
+        }
+    }
+}
+
+fn rename(members: &mut Value, from: &str, to: &str) {
+    if let Some(members) = members.as_object_mut()
+        && let Some(value) = members.remove(from)
+    {
+        members.insert(to.to_owned(), value);
+    }
+}
+
+/// A member that an example leaves out is not null in it.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }

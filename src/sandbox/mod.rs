@@ -16,6 +16,7 @@ mod messages;
 mod mini;
 mod notify;
 mod orders;
+mod page;
 mod pay;
 mod push;
 mod qr;

@@ -19,9 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::World;
 use super::calls::{self, RawCall};
 use super::faults::FaultKind;
-use super::{control, mini, v3};
+use super::{control, mini, page, v3};
 
-const PAGE: &str = include_str!("page.html");
 const BODY_MAX: usize = 1024 * 1024;
 const SLOW_MS: u64 = 10_000;
 
@@ -82,7 +81,8 @@ pub async fn serve(world: Arc<World>, listener: TcpListener, stop: impl Future<O
     let control = control::service(world.clone());
     let spec = control.spec_endpoint();
     let routes = Route::new()
-        .at("/", poem::endpoint::make_sync(|_| poem::web::Html(PAGE)))
+        .at("/", poem::get(page::index()))
+        .at("/page/:file", poem::get(page::file()))
         .at("/sandbox/openapi.json", spec)
         .nest("/sandbox", control)
         .at("/v3/*rest", api())

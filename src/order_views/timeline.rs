@@ -1,0 +1,135 @@
+//! The timeline of an order: in the customer's words, and in full for staff.
+
+use poem_openapi::Object;
+use serde_json::Value;
+
+use crate::kernel::rfc3339;
+use crate::orders::{OrderMove as M, OrderStatus, TimelineRow};
+
+/// Something that happened to an order.
+#[derive(Debug, Object)]
+pub struct TimelineEntry {
+    pub at: String,
+    /// What happened, stable.
+    pub code: M,
+    /// The same in a short Chinese sentence.
+    pub text: String,
+}
+
+/// Something that happened to an order: who did it, and what is known about it.
+#[derive(Debug, Object)]
+pub struct StaffTimelineEntry {
+    pub seq: i64,
+    pub at: String,
+    /// `user`, `staff` or `system`.
+    pub actor_kind: String,
+    /// The person's id, or the part of the system.
+    pub actor_id: String,
+    pub code: M,
+    /// What the customer reads; absent where the customer sees nothing.
+    #[oai(skip_serializing_if_is_none)]
+    pub text: Option<String>,
+    #[oai(skip_serializing_if_is_none)]
+    pub from: Option<OrderStatus>,
+    pub to: OrderStatus,
+    /// Reasons, amounts and ids, as far as the move has any.
+    pub detail: Value,
+    pub request_id: String,
+}
+
+/// What the customer reads of a timeline.
+pub fn for_customer(rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
+    let entry = |row: TimelineRow| {
+        let text = text(row.event, &row.actor_kind, &detail(&row))?;
+        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text: text.to_owned() })
+    };
+    rows.into_iter().filter_map(entry).collect()
+}
+
+/// What staff reads of a timeline.
+pub fn for_staff(rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
+    let entry = |row: TimelineRow| {
+        let detail = detail(&row);
+        StaffTimelineEntry {
+            seq: row.seq,
+            at: rfc3339(row.at_ms),
+            text: text(row.event, &row.actor_kind, &detail).map(str::to_owned),
+            actor_kind: row.actor_kind,
+            actor_id: row.actor_id,
+            code: row.event,
+            from: row.from_status,
+            to: row.to_status,
+            detail,
+            request_id: row.request_id,
+        }
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+fn detail(row: &TimelineRow) -> Value {
+    serde_json::from_str(&row.detail).unwrap_or_default()
+}
+
+/// The move in the customer's words; `None`: it is nothing to the customer.
+fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
+    Some(match event {
+        M::Placed => "订单已提交，等待付款",
+        M::PlacedFree => "订单已提交，无需付款",
+        M::Repriced => "商家修改了订单价格",
+        M::PaymentSucceeded => "付款成功，等待发货",
+        M::Cancelled | M::CloseConfirmed | M::ClosedByStaff => cancelled(detail),
+        M::Closing => "订单取消中，正在确认没有付款",
+        M::HoldReleased => "订单恢复处理，等待发货",
+        M::ShippedPart => "部分商品已发货",
+        M::ShippedAll => "商品已全部发货",
+        M::RestRefunded => "未发货的商品已退款，其余已全部发货",
+        M::ReadyForPickup => "商品已备好，可以到店取货",
+        M::PickedUp | M::ExitChecked => "商品已交到你手中",
+        M::RefundedWhole => "已全额退款，订单关闭",
+        M::RefundedAfterwards => "已全额退款",
+        M::Completed if actor_kind == "user" => "你已确认收货",
+        M::Completed => "已自动确认收货",
+        M::Finished => "售后期结束，订单完成",
+        M::RefundRequested => "退款申请已提交",
+        M::RefundApproved => "商家已同意退款，款项将原路退回",
+        M::RefundEnded => match detail["outcome"].as_str() {
+            Some("SUCCEEDED") => "退款成功",
+            Some("REJECTED") => "商家未同意退款",
+            Some("WITHDRAWN") => "退款申请已撤回",
+            _ => "退款已结束",
+        },
+        M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
+        M::PaymentMismatched => "付款与订单不符，正在人工核对",
+        M::TrackingCorrected => "物流信息已更正",
+        M::PaymentStarted
+        | M::PaymentEnded
+        | M::ChannelUnreachable
+        | M::CompletionWaits
+        | M::FinishWaits
+        | M::OwnerChanged
+        | M::NoteAdded => return None,
+    })
+}
+
+fn cancelled(detail: &Value) -> &'static str {
+    match detail["by"].as_str() {
+        Some("user") => "你取消了订单",
+        Some("staff") => "商家取消了订单",
+        Some("timeout") => "超时未付款，订单已取消",
+        _ => "订单已取消",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_cancelled_and_how_a_refund_ended_is_told() {
+        assert_eq!(text(M::Cancelled, "system", &json!({ "by": "timeout" })), Some("超时未付款，订单已取消"));
+        assert_eq!(text(M::RefundEnded, "staff", &json!({ "outcome": "REJECTED" })), Some("商家未同意退款"));
+        assert_eq!(text(M::Completed, "user", &json!({})), Some("你已确认收货"));
+        assert_eq!(text(M::NoteAdded, "staff", &json!({})), None);
+    }
+}

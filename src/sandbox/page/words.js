@@ -1,0 +1,79 @@
+// The API's words in both languages of the page, with the colour of their tag.
+
+import { html, line, money } from './tools.js';
+
+const WORDS = {
+  PENDING_PAYMENT: ['待付款', 'To pay', 'wait'], CLOSING: ['取消中', 'Closing', 'wait'], PAID: ['待发货', 'Paid', 'good'],
+  PARTIALLY_SHIPPED: ['部分发货', 'Partly shipped', 'good'], SHIPPED: ['已发货', 'Shipped', 'good'],
+  READY_FOR_PICKUP: ['待取货', 'Ready', 'good'], COMPLETED: ['已完成', 'Completed', 'good'],
+  FINISHED: ['已结束', 'Finished', ''], CLOSED: ['已关闭', 'Closed', ''],
+  // Payments and notifications at the channel.
+  NOTPAY: ['未支付', 'NOTPAY', 'wait'], SUCCESS: ['成功', 'SUCCESS', 'good'], REFUND: ['有退款', 'REFUND', 'wait'],
+  PROCESSING: ['处理中', 'PROCESSING', 'wait'], ABNORMAL: ['异常', 'ABNORMAL', 'bad'],
+  PENDING: ['待发送', 'PENDING', 'wait'], DELIVERED: ['已送达', 'DELIVERED', 'good'],
+  GIVEN_UP: ['已放弃', 'GIVEN_UP', 'bad'], DROPPED: ['已丢弃', 'DROPPED', 'bad'],
+  // Payment attempts.
+  CREATED: ['已创建', 'Created', 'wait'], PREPAID: ['待支付', 'Prepaid', 'wait'], FAILED: ['失败', 'Failed', 'bad'],
+  MISMATCH: ['金额不符', 'Mismatch', 'bad'],
+  // Coupons.
+  UNUSED: ['可用', 'Unused', 'good'], LOCKED: ['占用中', 'Locked', 'wait'], USED: ['已使用', 'Used', ''],
+  EXPIRED: ['已过期', 'Expired', ''], VOID: ['已作废', 'Void', ''],
+  // Refunds.
+  REQUESTED: ['待审核', 'Requested', 'wait'], AWAITING_RETURN: ['待退货', 'Return it', 'wait'],
+  APPROVED: ['已同意', 'Approved', 'wait'], SUBMITTED: ['已提交', 'Submitted', 'wait'],
+  SUCCEEDED: ['已退款', 'Refunded', 'good'], REJECTED: ['已拒绝', 'Rejected', 'bad'],
+  WITHDRAWN: ['已撤回', 'Withdrawn', ''], MANUAL: ['人工处理', 'By hand', 'wait'],
+};
+export const tag = word => {
+  const [chinese, english, kind] = WORDS[word] || [word, '', ''];
+  return html`<span class="tag ${kind}">${chinese} <small>${english}</small></span>`;
+};
+
+const REASONS = {
+  not_sold: '不再售卖 Not sold any more', out_of_stock: '库存不足 Too few left', price: '价格有变 The price changed',
+  used: '已使用 Used', locked: '被订单占用 An order holds it', expired: '已过期 Expired', not_yet_valid: '未到使用时间 Not yet valid',
+  void: '已作废 Void', threshold_not_met: '未达门槛 Below its minimum', other_goods: '不适用这些商品 For other goods',
+  other_store: '不适用本店 For other stores', other_currency: '币种不同 Another currency', cannot_combine: "不能同用 Can't be combined",
+  coupon_limit_reached: '已领完限额 You have as many as one can', coupon_sold_out: '已抢光 All taken', coupon_template_ended: '已结束 Ended',
+  payment_window_closing: '离截止不足 90 秒，不能再发起支付 Too close to the deadline',
+  payment_under_review: '有一笔付款待人工核对 A payment is under review',
+};
+export const reason = code => REASONS[code] || code;
+
+const CLOSED = { user: '你取消了 You cancelled it', staff: '商家取消 The store cancelled it', timeout: '超时未付款 Not paid in time', refunded: '已全部退款 All refunded' };
+/** What happens next, in a sentence. */
+export function hint(order) {
+  switch (order.status) {
+    case 'CLOSING': return '正在请微信支付关单 WeChat Pay is asked to close it';
+    case 'CLOSED': return CLOSED[order.close_reason] || '';
+    case 'PAID': return '等商家发货（管理接口 ship） The store ships it';
+    case 'PARTIALLY_SHIPPED': return '还有商品未发货 More is to come';
+    case 'SHIPPED': return '收到后请确认收货 Confirm when it arrives';
+    case 'COMPLETED': return '售后期内仍可退款 Refunds are still possible';
+    default: return '';
+  }
+}
+
+/** The discount of a coupon in two words. */
+export function benefit({ benefit: b }) {
+  if (b.kind === 'AMOUNT') return `减 ${money(b.amount)}`;
+  const off = b.off_basis_points / 100;
+  return `减 ${off}%${b.cap ? `，最多 ${money(b.cap)}` : ''}`;
+}
+export const threshold = c => c.threshold.amount ? `满 ${money(c.threshold)} 可用` : '无门槛 No minimum';
+
+const MOVES = {
+  placed: '下单 Placed', placed_free: '下单，无需付款 Placed, nothing to pay', payment_started: '发起支付 Payment started', payment_ended: '支付未成 Payment ended',
+  payment_succeeded: '支付成功 Paid', cancelled: '已取消 Cancelled', closing: '关单中 Closing', channel_unreachable: '渠道无应答 Channel unreachable',
+  close_confirmed: '渠道已关单 Close confirmed', closed_by_staff: '商家关闭 Closed by the store', hold_released: '解除暂停 Hold released',
+  shipped_part: '部分发货 Shipped in part', shipped_all: '全部发货 Shipped', rest_refunded: '余下已退 The rest was refunded',
+  refunded_whole: '全部退款 All refunded', refunded_afterwards: '售后退款 Refunded afterwards', completed: '确认收货 Completed',
+  finished: '售后期结束 Finished', refund_requested: '申请退款 Refund requested', refund_approved: '同意退款 Refund approved',
+  refund_ended: '退款结束 Refund ended', tracking_corrected: '更正运单 Tracking corrected', note_added: '备注 Note',
+};
+export const move = name => MOVES[name] || name;
+
+/** Product and SKU of a line. */
+export const goodsName = l => l.sku_name && l.sku_name !== l.product_name ? html`${l.product_name} · ${l.sku_name}` : l.product_name;
+/** What rules took off a line. */
+export const shares = l => l.shares.map(s => line(s.name, '−' + money(s.amount), 'off'));

@@ -1,0 +1,52 @@
+//! What must be true of parcels and uploads: each rule is a query that finds no row.
+
+use sqlx::AssertSqlSafe;
+
+use super::NOT_UPLOADED;
+use crate::kernel::{Millis, Result, minute_ms};
+use crate::platform::db::Conn;
+
+const SHOWN: i64 = 20;
+/// How long an upload may be overdue, and how long after shipping there may be none yet.
+const BOUND_MS: Millis = minute_ms(10);
+
+/// Runs the rules. Each comes with the ids that violate it.
+///
+/// # Errors
+/// The database.
+pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let before_ms = now_ms - BOUND_MS;
+    let rules = [
+        (
+            "shipping: what is in parcels is what the lines say is shipped",
+            "SELECT l.id FROM order_lines l JOIN orders o ON o.id = l.order_id \
+             WHERE o.fulfilment = 'DELIVERY' AND l.shipped <> COALESCE((SELECT CAST(SUM(p.quantity) AS SIGNED) \
+             FROM parcel_lines p WHERE p.line_id = l.id), 0)"
+                .to_owned(),
+        ),
+        (
+            "shipping: a shipped order that was paid through WeChat is uploaded, being uploaded, or alerted",
+            format!(
+                "SELECT o.id FROM orders o JOIN payment_attempts a ON a.order_id = o.id \
+                 AND a.status = 'SUCCEEDED' AND a.provider = 'WECHAT_PAY' \
+                 LEFT JOIN shipping_uploads u ON u.order_id = o.id \
+                 LEFT JOIN alerts w ON w.kind = '{NOT_UPLOADED}' AND w.object = o.id AND w.closed_ms IS NULL \
+                 WHERE o.shipped_ms < {before_ms} AND w.id IS NULL AND u.next_ms IS NULL \
+                 AND (u.order_id IS NULL OR u.state IN ('PENDING', 'GIVEN_UP') \
+                 OR (u.state = 'ACCEPTED' AND u.all_delivered = 0))"
+            ),
+        ),
+        (
+            "liveness: no upload of shipping information waits long after its time",
+            format!("SELECT order_id FROM shipping_uploads WHERE next_ms < {before_ms}"),
+        ),
+    ];
+    let mut found = Vec::with_capacity(rules.len());
+    for (rule, query) in rules {
+        let rows: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
+            .fetch_all(&mut *conn)
+            .await?;
+        found.push((rule, rows.into_iter().map(|(id,)| id).collect()));
+    }
+    Ok(found)
+}

@@ -1,0 +1,243 @@
+//! Telling WeChat how an order is shipped. A row per order says that there is something new to say; the
+//! worker reads what it is at that moment, so that a late try never takes anything back.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::sql::{self, Upload};
+use super::{NOT_UPLOADED, Parcel, ParcelLine, REMINDED, UploadState};
+use crate::events::Event;
+use crate::kernel::{Millis, Result, day_ms, hour_ms};
+use crate::orders::{self, Order, OrderLine, RefundStatus};
+use crate::payments::{self, Attempt, ProviderKind};
+use crate::platform::alerts;
+use crate::platform::bus::{Delivery, Handled, Subscription};
+use crate::platform::ctx::Ctx;
+use crate::platform::db::{Conn, Tx, Work};
+use crate::wechat::mini::{Logistics, Mini, MiniError, OrderKey, ShippingInfo, ShippingParcel};
+
+const BATCH: i64 = 32;
+/// How long a claimed upload is left to the one who claimed it.
+const LEASE_MS: Millis = 30_000;
+/// Pauses between tries: doubled from the first to the longest.
+const FIRST_PAUSE_MS: Millis = 10_000;
+const LONGEST_PAUSE_MS: Millis = hour_ms(1);
+/// About two weeks.
+const TRIES_MAX: i64 = 350;
+/// A refusal that is not about time is shown to a person after so many tries.
+const REFUSALS_BEFORE_ALERT: i64 = 3;
+/// A payment that is older than this and has no accepted upload is shown to a person.
+const LATE_MS: Millis = day_ms(1);
+/// WeChat takes no more; further parcels are only in our own pages.
+const PARCELS_MAX: usize = 15;
+const ERROR_CHARS_MAX: usize = 300;
+
+/// What this module takes from the bus.
+pub fn subscriptions() -> Vec<Subscription> {
+    vec![Subscription::new("shipping.rest-refunded", &["OrderRestRefunded"], |ctx, delivery| {
+        Box::pin(on_order_rest_refunded(ctx, delivery))
+    })]
+}
+
+/// What was shipped is everything now, and WeChat has to know, or it keeps the money.
+async fn on_order_rest_refunded(ctx: &Ctx, delivery: &Delivery) -> Result<Handled> {
+    let Event::OrderRestRefunded { order_id, .. } = &delivery.event else {
+        return Ok(Handled::Park("not a refund of an unshipped rest".to_owned()));
+    };
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                if !delivery.begin(tx, ctx.clock.now_ms()).await? {
+                    return Ok(());
+                }
+                let order = orders::hold(tx, order_id).await?;
+                stage(tx, ctx, &order).await
+            })
+        })
+        .await?;
+    Ok(Handled::Done)
+}
+
+/// There is something new to say about a held order, if it was paid through WeChat.
+pub(super) async fn stage(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order) -> Result<()> {
+    let Some(attempt) = paid_by_wechat(tx, order).await? else { return Ok(()) };
+    let now_ms = ctx.clock.now_ms();
+    let more_comes = order.shipped_ms.is_none();
+    if !sql::want_again(tx, &order.id, more_comes, now_ms).await? {
+        sql::insert_upload(tx, &order.id, attempt.paid_ms.unwrap_or(now_ms), more_comes, now_ms).await?;
+    }
+    tx.wake(Work::Shipping);
+    Ok(())
+}
+
+async fn paid_by_wechat(conn: &mut Conn, order: &Order) -> Result<Option<Attempt>> {
+    let attempt = payments::paid_attempt(conn, &order.id).await?;
+    Ok(attempt.filter(|attempt| attempt.provider == ProviderKind::WechatPay))
+}
+
+/// Uploads what is due. Answers how many uploads it took.
+///
+/// # Errors
+/// The database.
+pub async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
+    let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
+    let mut running: FuturesUnordered<_> = due.iter().map(|upload| work_on(ctx, mini, upload)).collect();
+    let mut worked = 0;
+    while let Some(result) = running.next().await {
+        worked += usize::from(result?);
+    }
+    Ok(worked)
+}
+
+/// When the next upload is due.
+///
+/// # Errors
+/// The database.
+pub async fn next_due(ctx: &Ctx) -> Result<Option<Millis>> {
+    sql::next_due(&mut *ctx.db.reader().await?).await
+}
+
+/// What there is to say now.
+enum Content {
+    /// An upload, and whether it says that everything is on its way.
+    Say(Box<ShippingInfo>, bool),
+    /// The store's own courier is on the way with a part: it is told once, when it is complete.
+    NothingYet,
+    /// The money went back.
+    NotNeeded,
+}
+
+async fn work_on(ctx: &Ctx, mini: &Mini, upload: &Upload) -> Result<bool> {
+    let until_ms = ctx.clock.now_ms() + LEASE_MS;
+    if !ctx.db.write(|tx| Box::pin(sql::claim(tx, upload, until_ms))).await? {
+        return Ok(false);
+    }
+    match content(ctx, upload).await? {
+        Content::Say(info, all) => {
+            let answer = mini.upload_shipping_info(&info).await;
+            ctx.metrics.outbound("upload_shipping_info", if answer.is_ok() { "ok" } else { "failed" });
+            record(ctx, upload, all, answer.err()).await?;
+        }
+        Content::NothingYet => {
+            ctx.db.write(|tx| Box::pin(sql::again(tx, upload, 0, None, None))).await?;
+        }
+        Content::NotNeeded => end(ctx, upload, UploadState::NotNeeded, false, None).await?,
+    }
+    Ok(true)
+}
+
+async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
+    // Taken before the rows are read: of two uploads that cross, WeChat believes the later time.
+    let upload_ms = ctx.clock.now_ms();
+    let conn = &mut *ctx.db.reader().await?;
+    let order = orders::find(conn, &upload.order_id).await?;
+    let Some(order) = order.filter(|order| order.refund_status != RefundStatus::Full) else {
+        return Ok(Content::NotNeeded);
+    };
+    let Some(attempt) = paid_by_wechat(conn, &order).await? else { return Ok(Content::NotNeeded) };
+    let parcels = sql::of_order(conn, &order.id).await?;
+    let units = sql::lines_of_order(conn, &order.id).await?;
+    let lines = orders::find_lines(conn, &order.id).await?;
+    let all = order.shipped_ms.is_some();
+    let express: Vec<&Parcel> =
+        parcels.iter().filter(|parcel| parcel.is_express()).take(PARCELS_MAX).collect();
+    if express.is_empty() && !all {
+        return Ok(Content::NothingYet);
+    }
+    let receiver_phone = orders::delivery_address(ctx, &order)?.map(|to| to.phone.as_str().to_owned());
+    let entry = |parcel: &&Parcel| ShippingParcel {
+        tracking_no: parcel.tracking_no.clone(),
+        express_company: parcel.carrier.clone(),
+        item_desc: describe(units.iter().filter(|unit| unit.parcel_id == parcel.id), &lines),
+        receiver_phone: receiver_phone.clone(),
+    };
+    let own_courier = || ShippingParcel {
+        tracking_no: String::new(),
+        express_company: String::new(),
+        item_desc: describe(units.iter(), &lines),
+        receiver_phone: None,
+    };
+    let is_express = !express.is_empty();
+    let info = ShippingInfo {
+        order: OrderKey::Merchant { mchid: attempt.mchid, out_trade_no: attempt.out_trade_no },
+        logistics: if is_express { Logistics::Express } else { Logistics::SameCity },
+        // Once a part was told, the rest is told in the same way.
+        split: is_express && (express.len() > 1 || !all || upload.split > 0),
+        all_delivered: all,
+        parcels: if is_express { express.iter().map(entry).collect() } else { vec![own_courier()] },
+        upload_ms,
+        openid: attempt.openid,
+    };
+    Ok(Content::Say(Box::new(info), all))
+}
+
+/// `手冲壶×1，滤纸×2`
+fn describe<'a>(units: impl Iterator<Item = &'a ParcelLine>, lines: &[OrderLine]) -> String {
+    let named = units.filter_map(|unit| {
+        let line = lines.iter().find(|line| line.id == unit.line_id)?;
+        Some(format!("{}×{}", line.product_name, unit.quantity))
+    });
+    named.collect::<Vec<_>>().join("，")
+}
+
+/// Writes down what WeChat answered.
+async fn record(ctx: &Ctx, upload: &Upload, all: bool, refusal: Option<MiniError>) -> Result<()> {
+    let Some(refusal) = refusal else { return end(ctx, upload, UploadState::Accepted, all, None).await };
+    let error: String = refusal.to_string().chars().take(ERROR_CHARS_MAX).collect();
+    if refusal.is_shipped_before() {
+        return end(ctx, upload, UploadState::ShippedBefore, true, Some(&error)).await;
+    }
+    let now_ms = ctx.clock.now_ms();
+    let step = upload.step + 1;
+    let order = &upload.order_id;
+    tracing::warn!(order.id = %order, "shipping of order {order} is not uploaded, try {step}: {error}");
+    if step >= TRIES_MAX {
+        return give_up(ctx, upload, &error).await;
+    }
+    // A payment that WeChat does not know is normal for a while after it was made.
+    let is_about_time = refusal.is_passing() || refusal.is_payment_not_found();
+    let alert =
+        now_ms - upload.paid_ms >= LATE_MS || (!is_about_time && step >= REFUSALS_BEFORE_ALERT);
+    let pause_ms = (FIRST_PAUSE_MS << upload.step.clamp(0, 10)).min(LONGEST_PAUSE_MS);
+    let error = &error;
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                let unchanged = sql::again(tx, upload, step, Some(now_ms + pause_ms), Some(error)).await?;
+                if unchanged && alert {
+                    alerts::open(tx, ctx, NOT_UPLOADED, order.as_str(), error).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn end(ctx: &Ctx, upload: &Upload, state: UploadState, all: bool, error: Option<&str>) -> Result<()> {
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                if sql::end(tx, upload, state, all, error, ctx.clock.now_ms()).await? {
+                    for kind in [NOT_UPLOADED, REMINDED] {
+                        alerts::close(tx, ctx, kind, upload.order_id.as_str()).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn give_up(ctx: &Ctx, upload: &Upload, error: &str) -> Result<()> {
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                let state = UploadState::GivenUp;
+                if sql::end(tx, upload, state, false, Some(error), ctx.clock.now_ms()).await? {
+                    alerts::open(tx, ctx, NOT_UPLOADED, upload.order_id.as_str(), error).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
