@@ -1,13 +1,18 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+mod addresses;
 mod back_office;
 mod cart;
 mod catalog;
 mod coupons;
+mod input;
+mod login;
 mod messages;
 mod orders;
+mod profile;
 mod shipping;
+mod staff;
 mod stock;
 mod stores;
 mod support;

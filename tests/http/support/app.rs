@@ -25,6 +25,20 @@ pub struct TestApp {
     finished: bool,
 }
 
+/// A configuration on free ports, with databases in a folder that nobody else uses; and that folder.
+pub fn fresh_config() -> (Config, std::path::PathBuf) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("minimall-test-{}-{number}", std::process::id()));
+    let mut config = Config::defaults().expect("the defaults fit");
+    config.server.listen = "127.0.0.1:0".to_owned();
+    config.sandbox.listen = "127.0.0.1:0".to_owned();
+    config.sandbox.database = folder.join("sandbox.sqlite").display().to_string();
+    config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
+    config.admin.initial_password = ADMIN_PASSWORD.to_owned();
+    (config, folder)
+}
+
 impl TestApp {
     /// A fresh shop with the demo's goods.
     pub async fn new() -> Self {
@@ -33,15 +47,7 @@ impl TestApp {
 
     /// The same, with a configuration of its own.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("minimall-test-{}-{number}", std::process::id()));
-        let mut config = Config::defaults().expect("the defaults fit");
-        config.server.listen = "127.0.0.1:0".to_owned();
-        config.sandbox.listen = "127.0.0.1:0".to_owned();
-        config.sandbox.database = folder.join("sandbox.sqlite").display().to_string();
-        config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
-        config.admin.initial_password = ADMIN_PASSWORD.to_owned();
+        let (mut config, folder) = fresh_config();
         change(&mut config);
         Self::start(config, Clock::manual(START_MS), folder).await
     }
