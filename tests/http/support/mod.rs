@@ -2,8 +2,10 @@
 
 mod app;
 mod client;
+mod notice;
 mod story;
 
 pub use app::TestApp;
 pub use client::{Answer, Client, fresh_key};
-pub use story::{ONLINE_STORE, SKU, User, sku};
+pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
+pub use story::{ONLINE_STORE, SKU, User, minor, sku};
