@@ -3,14 +3,20 @@
 
 mod addresses;
 mod back_office;
+mod cancel;
 mod cart;
 mod catalog;
 mod coupons;
+mod failures;
 mod input;
 mod login;
 mod messages;
 mod orders;
+mod payments;
 mod profile;
+mod races;
+mod refunds;
+mod sequences;
 mod shipping;
 mod staff;
 mod stock;

@@ -2,8 +2,12 @@
 
 mod app;
 mod client;
+mod money;
+mod notice;
 mod story;
 
 pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config};
 pub use client::{Answer, Client, fresh_key};
+pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
+pub use money::minor;
 pub use story::{ONLINE_STORE, SKU, User, sku};

@@ -144,13 +144,13 @@ impl User {
     }
 }
 
-fn items(list: &Value) -> Vec<Value> {
+pub(super) fn items(list: &Value) -> Vec<Value> {
     let items = if list.is_array() { list } else { &list["items"] };
     items.as_array().cloned().unwrap_or_default()
 }
 
 #[track_caller]
-fn text(value: &Value, name: &str) -> String {
+pub(super) fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
 }
 

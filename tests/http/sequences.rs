@@ -1,0 +1,203 @@
+//! Random lives of orders: whatever people, the channel and the clock do in whatever order, the invariants
+//! hold after every step, and in the end the books agree with the channel to the fen.
+
+use serde_json::Value;
+
+use crate::support::{SKU, TestApp, User, sku};
+
+const LIVES: u64 = 4;
+const STEPS: usize = 60;
+
+/// A small generator: the same seed is the same life.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % sides
+    }
+}
+
+/// What the person sees: orders, and what was given to pay them with.
+struct Life {
+    dice: Dice,
+    orders: Vec<Value>,
+    payments: Vec<Value>,
+    refunds: Vec<Value>,
+    coupons: Vec<String>,
+    /// What was done, for the report of a failure.
+    log: Vec<String>,
+}
+
+impl Life {
+    fn any(&mut self, list: fn(&Self) -> &Vec<Value>) -> Option<Value> {
+        let count = list(self).len();
+        let at = self.dice.roll(count.max(1));
+        list(self).get(at).cloned()
+    }
+}
+
+const ACTS: &[&str] = &[
+    "place", "place", "place", "start", "start", "pay", "pay", "pay", "cancel", "refund", "refund", "refund",
+    "approve", "approve", "reject", "ship", "ship", "confirm", "drain", "drain", "seconds", "minutes", "deadline",
+    "days", "fault", "sweep", "say", "again",
+];
+
+const FAULTS: &[&str] = &[
+    "notify_delay", "notify_duplicate", "notify_drop", "notify_bad_signature", "notify_before_prepay_answer",
+    "pay_during_close", "error_after_work", "rate_limit", "refund_not_enough", "refund_abnormal", "refund_closed",
+    "down", "down_after_work",
+];
+
+async fn place(app: &TestApp, alice: &User, life: &mut Life) {
+    let lines = [(SKU, 1), (&*sku(9), 3), (&*sku(7), 2)];
+    let (from, count) = (life.dice.roll(3), 1 + life.dice.roll(2));
+    let lines: Vec<(&str, i64)> = lines.iter().cycle().skip(from).take(count).copied().collect();
+    let coupon = (life.dice.roll(2) == 0).then(|| life.coupons.pop()).flatten();
+    let coupon = match coupon {
+        Some(coupon) => Some(coupon),
+        None if life.dice.roll(3) == 0 => Some(app.coupon(alice, 700).await),
+        None => None,
+    };
+    let coupons: Vec<&str> = coupon.iter().map(String::as_str).collect();
+    let quote = alice.client.post("/api/v1/quotes", &alice.quote_body(&lines, &coupons)).await;
+    if quote.status == 200 {
+        let placed = alice.place(&quote.body).await;
+        if placed.status == 201 {
+            life.orders.push(placed.body);
+        }
+    }
+    // It may come back, and then be used again.
+    life.coupons.extend(coupon);
+}
+
+async fn pay_what_was_started(app: &TestApp, life: &mut Life) {
+    let Some(payment) = life.any(|life| &life.payments) else { return };
+    let params = &payment["request_payment"];
+    let prepay_id = params["package"].as_str().unwrap_or_default().trim_start_matches("prepay_id=").to_owned();
+    // It may be paid, closed or expired by now: then the phone says so.
+    app.sandbox_client().post(&format!("/sandbox/payments/{prepay_id}/pay"), params).await;
+}
+
+async fn ask_for_a_refund(alice: &User, life: &mut Life) {
+    let Some(order) = life.any(|life| &life.orders) else { return };
+    let lines = order["lines"].as_array().map_or(0, Vec::len);
+    let units = [(life.dice.roll(lines.max(1)), 1 + life.dice.roll(2) as i64)];
+    let answer = match life.dice.roll(3) {
+        0 => {
+            let path = format!("/api/v1/orders/{}/refunds", order["id"].as_str().expect("an id"));
+            alice.client.post(&path, &serde_json::json!({ "reason": "全部" })).await
+        }
+        _ => alice.try_refund(&order, &units).await,
+    };
+    if answer.status == 201 {
+        life.refunds.push(answer.body);
+    }
+}
+
+/// One act. A refusal is fine, a server's own failure never.
+async fn act(app: &TestApp, alice: &User, life: &mut Life, what: &str) {
+    match what {
+        "place" => place(app, alice, life).await,
+        "start" => {
+            if let Some(order) = life.any(|life| &life.orders) {
+                let answer = alice.try_payment(&order).await;
+                assert!(answer.status != 500, "{:?}", answer.body);
+                if answer.status == 201 {
+                    life.payments.push(answer.body);
+                }
+            }
+        }
+        "pay" => pay_what_was_started(app, life).await,
+        "cancel" => {
+            if let Some(order) = life.any(|life| &life.orders) {
+                assert!([200, 409].contains(&alice.cancel(&order).await.status));
+            }
+        }
+        "refund" => ask_for_a_refund(alice, life).await,
+        "approve" | "reject" => {
+            if let Some(refund) = life.any(|life| &life.refunds) {
+                let sellable = Some(life.dice.roll(2) == 0);
+                let decided =
+                    if what == "approve" { app.approve(&refund, sellable).await } else { app.reject(&refund).await };
+                assert!(decided.err().is_none_or(|failure| failure.code().status < 500));
+            }
+        }
+        "ship" => {
+            if let Some(order) = life.any(|life| &life.orders) {
+                let line = order["lines"][0]["line_id"].as_str().expect("an id").to_owned();
+                let part = [(line.as_str(), 1)];
+                let units: &[(&str, i64)] = if life.dice.roll(2) == 0 { &part } else { &[] };
+                let shipped = app.ship(&order, units).await;
+                assert!(shipped.err().is_none_or(|failure| failure.code().status < 500));
+            }
+        }
+        "confirm" => {
+            if let Some(order) = life.any(|life| &life.orders) {
+                let path = format!("/api/v1/orders/{}/confirm-receipt", order["id"].as_str().expect("an id"));
+                let answer = alice.client.post(&path, &serde_json::json!({})).await;
+                assert!([200, 409].contains(&answer.status));
+            }
+        }
+        "say" => {
+            if let Some(order) = life.any(|life| &life.orders) {
+                alice.says(&order, "ok").await;
+            }
+        }
+        "again" => {
+            app.execute("UPDATE deliveries SET state = 'PENDING' WHERE state = 'DONE'").await;
+            app.drain().await;
+        }
+        "fault" => {
+            let kind = FAULTS[life.dice.roll(FAULTS.len())];
+            life.log.push(kind.to_owned());
+            app.fault_with(serde_json::json!({ "kind": kind, "path": "/v3/" })).await;
+        }
+        "sweep" => drop(app.app.sweep().await.expect("a sweep")),
+        "seconds" => app.advance_ms(7_000),
+        "minutes" => app.live_through_minutes(3).await,
+        "deadline" => app.advance_minutes(31),
+        "days" => app.advance_ms(11 * 86_400_000),
+        _ => app.drain().await,
+    }
+}
+
+#[tokio::test]
+async fn random_lives_of_orders_keep_the_invariants_at_every_step() {
+    for seed in 1..=LIVES {
+        let app = TestApp::with(|config| {
+            config.refunds.auto_approve_before_shipping = seed % 2 == 0;
+            config.session.token_minutes = 10_080;
+        })
+        .await;
+        let mut alice = app.user("alice").await;
+        let mut life = Life {
+            dice: Dice(seed * 0x9E37_79B9_7F4A_7C15),
+            orders: vec![],
+            payments: vec![],
+            refunds: vec![],
+            coupons: vec![],
+            log: vec![],
+        };
+        for _ in 0..STEPS {
+            let what = ACTS[life.dice.roll(ACTS.len())];
+            life.log.push(what.to_owned());
+            act(&app, &alice, &mut life, what).await;
+            if what == "days" {
+                app.drain().await;
+                alice = app.user("alice").await;
+            }
+            let report = minimall::checks::run(&app.ctx).await.expect("the check runs");
+            let broken: Vec<_> = report.violations().filter(|found| !found.rule.starts_with("liveness")).collect();
+            assert!(broken.is_empty(), "seed {seed}: {broken:#?} after {:?}", life.log);
+        }
+        app.no_faults().await;
+        app.live_through_minutes(45).await;
+        assert!(!life.orders.is_empty(), "seed {seed} orders something");
+        assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await, 0, "{:?}", life.log);
+        app.finish_money().await;
+    }
+}
