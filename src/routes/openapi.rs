@@ -156,7 +156,8 @@ fn add_example(parameter: &mut Value) {
     let own = parameter.pointer("/schema/example").cloned();
     let prefix = pattern.strip_prefix('^').and_then(|rest| rest.split_once('_')).map(|(prefix, _)| prefix);
     let example = if name == "Idempotency-Key" {
-        Some(json!("auto"))
+        let short = parameter.pointer("/schema/minLength").and_then(Value::as_u64) <= Some(4);
+        Some(json!(if short { "auto" } else { "auto: filled in by this page" }))
     } else if parameter.get("in").is_some_and(|place| place == "path") {
         own.or(prefix.map(|prefix| json!(format!("{prefix}_{}", "0".repeat(26)))))
     } else {
