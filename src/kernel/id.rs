@@ -8,12 +8,11 @@ use super::{Millis, text_type};
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LENGTH: usize = 26;
 
-/// 48 bits of time and 80 bits of randomness as 26 lower-case characters.
-pub fn time_ordered(now_ms: Millis, random: [u8; 10]) -> String {
-    let mut bits = (now_ms.max(0) as u128) << 80;
-    for (place, byte) in random.iter().rev().enumerate() {
-        bits |= (*byte as u128) << (8 * place);
-    }
+/// 48 bits of time, 16 bits that count within a millisecond, and 64 bits of randomness, as 26 lower-case
+/// characters.
+pub fn time_ordered(now_ms: Millis, count: u16, random: [u8; 8]) -> String {
+    let time = (now_ms.max(0) as u128) << 80;
+    let bits = time | (u128::from(count) << 64) | u128::from(u64::from_be_bytes(random));
     (0..LENGTH).rev().map(|place| ALPHABET[(bits >> (5 * place)) as usize & 31] as char).collect()
 }
 
@@ -116,9 +115,10 @@ mod tests {
 
     #[test]
     fn ids_sort_by_time_and_parse_back() {
-        let early = OrderId::from_tail(&time_ordered(1_000, [255; 10]));
-        let late = OrderId::from_tail(&time_ordered(1_001, [0; 10]));
-        assert!(early < late);
+        let early = OrderId::from_tail(&time_ordered(1_000, 0, [255; 8]));
+        let second = OrderId::from_tail(&time_ordered(1_000, 1, [0; 8]));
+        let late = OrderId::from_tail(&time_ordered(1_001, 0, [0; 8]));
+        assert!(early < second && second < late);
         assert_eq!(early.as_str().parse::<OrderId>().unwrap(), early);
         assert!(early.as_str().parse::<UserId>().is_err());
         assert!("ord_short".parse::<OrderId>().is_err());

@@ -33,8 +33,8 @@ pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
 pub use place::{PlaceOutcome, delivery_address, place};
 pub use quote::{Quote, QuoteRequest, WantedLine, quote};
 pub use refunding::{
-    LineRefund, Plan, RefundMoney, amount_of_units, count_open, orphan_refund_ended, plan,
-    release_refund, reserve_freight, reserve_refund, settle_refund, take_compensation,
+    LineRefund, Plan, RefundMoney, amount_of_units, count_open, orphan_refund_ended, plan, release_refund,
+    reserve_freight, reserve_refund, settle_refund, take_compensation,
 };
 pub use ship::{ShipLine, ship_lines};
 pub use sql::{count_to_ship, find, find_lines, find_owned, timeline};

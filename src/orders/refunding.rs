@@ -274,7 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(net_minor: i64, quantity: i64) -> OrderLine {
-        let id = || time_ordered(1, [0; 10]);
+        let id = || time_ordered(1, 0, [0; 8]);
         OrderLine {
             id: Id::from_tail(&id()),
             position: 1,

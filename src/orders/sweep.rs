@@ -6,7 +6,7 @@ use crate::platform::ctx::Ctx;
 
 const BATCH: i64 = 200;
 /// The messages get this much time before the sweep acts in their place.
-const GRACE_MS: Millis = minute_ms(1);
+const GRACE_MS: Millis = minute_ms(2);
 
 /// Times out, completes and finishes what is overdue. Answers how many orders it looked at.
 ///

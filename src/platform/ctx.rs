@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bus::Bus;
 use super::crypto;
@@ -10,7 +11,7 @@ use super::db::Db;
 use super::kv::Kv;
 use super::secrets::Secrets;
 use crate::config::Config;
-use crate::kernel::{Clock, Code, Id, time_ordered};
+use crate::kernel::{Clock, Code, Id, Millis, time_ordered};
 use crate::telemetry::Metrics;
 
 /// The parts of [`Ctx`].
@@ -28,22 +29,33 @@ pub struct Parts {
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Ctx(Arc<Parts>);
+pub struct Ctx(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// Milliseconds and, in the lower 16 bits, a count: the last id that was given.
+    last_id: AtomicU64,
+}
 
 impl Ctx {
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner { parts, last_id: AtomicU64::new(0) }))
     }
 
-    /// A fresh id of now.
+    /// A fresh id of now, behind all that this process gave before: what is listed by id is listed in the
+    /// order in which it was made.
     pub fn new_id<T: Id>(&self) -> T {
-        T::from_tail(&time_ordered(self.clock.now_ms(), crypto::random()))
+        let now = (self.clock.now_ms().max(0) as u64) << 16;
+        let next = |last: u64| (last + 1).max(now);
+        let last = self.0.last_id.update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let given = next(last);
+        T::from_tail(&time_ordered((given >> 16) as Millis, given as u16, crypto::random()))
     }
 }
 
 impl Deref for Ctx {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }

@@ -57,7 +57,8 @@ async fn with_the_bus_down_a_refund_stays_processing_and_settles_once_when_it_is
         assert_eq!(app.stock(SKU).await, before);
         assert_eq!(app.coupon_status(&coupon).await, "USED");
         assert_eq!(app.number("SELECT COUNT(*) FROM outbox WHERE event = 'RefundSettled'").await, 0);
-        let tried = app.number("SELECT MAX(attempts) FROM inbox WHERE kind = 'refund' AND state = 'NEW'").await;
+        let tried =
+            app.number("SELECT MAX(attempts) FROM inbox WHERE kind = 'refund' AND state = 'NEW'").await;
         assert!(tried >= round, "the stored notice is tried again: {tried}");
         app.advance_minutes(1);
     }
@@ -113,8 +114,7 @@ async fn parked(app: &TestApp) -> Vec<bus::DeadLetter> {
 
 async fn replay(app: &TestApp, letter: &bus::DeadLetter) {
     let (ctx, id, subscription) = (&app.ctx, &letter.event_id, letter.subscription.as_str());
-    let replayed =
-        ctx.db.write(|tx| Box::pin(async move { bus::replay(tx, ctx, id, subscription).await }));
+    let replayed = ctx.db.write(|tx| Box::pin(async move { bus::replay(tx, ctx, id, subscription).await }));
     replayed.await.expect("replayed");
 }
 
@@ -133,7 +133,10 @@ async fn a_message_that_nobody_can_read_is_a_dead_letter_that_can_be_replayed() 
     assert_eq!(alice.get_order(&order).await["status"], "PENDING_PAYMENT");
     let letters = parked(&app).await;
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].subscription.as_str(), letters[0].event.as_str()), ("orders.payment-deadline", "PaymentDeadline"));
+    assert_eq!(
+        (letters[0].subscription.as_str(), letters[0].event.as_str()),
+        ("orders.payment-deadline", "PaymentDeadline")
+    );
     assert!(letters[0].error.contains("can't be read"), "{}", letters[0].error);
     assert!(body.contains(id));
     app.execute(&format!("UPDATE outbox SET body = '{body}' WHERE event = 'PaymentDeadline'")).await;
@@ -171,7 +174,8 @@ async fn a_poison_message_is_retried_with_pauses_holds_its_order_back_and_then_p
     app.drain().await;
     stage_poison(&app, &order).await;
     stage_poison(&app, &order).await;
-    let tries = "SELECT CAST(attempts AS TEXT) FROM deliveries WHERE subscription = 'refunds.orphan' ORDER BY seq";
+    let tries =
+        "SELECT CAST(attempts AS TEXT) FROM deliveries WHERE subscription = 'refunds.orphan' ORDER BY seq";
     app.drain().await;
     assert_eq!(app.texts(tries).await, ["1", "0"], "the second waits behind the first");
     app.drain().await;
@@ -184,9 +188,14 @@ async fn a_poison_message_is_retried_with_pauses_holds_its_order_back_and_then_p
     assert!(letters.iter().all(|letter| letter.attempts == app.ctx.config.bus.attempts_max));
     replay(&app, &letters[1]).await;
     app.drain().await;
-    assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PENDING'").await, 1, "it is tried anew");
+    assert_eq!(
+        app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PENDING'").await,
+        1,
+        "it is tried anew"
+    );
     let (ctx, id) = (&app.ctx, &letters[0].event_id);
-    let discarded = ctx.db.write(|tx| Box::pin(async move { bus::discard(tx, ctx, id, "refunds.orphan").await }));
+    let discarded =
+        ctx.db.write(|tx| Box::pin(async move { bus::discard(tx, ctx, id, "refunds.orphan").await }));
     discarded.await.expect("discarded");
     app.live_through_minutes(5).await;
     assert_eq!(parked(&app).await.len(), 1, "and parked again");
@@ -211,7 +220,8 @@ async fn events_of_one_order_keep_their_order_and_a_replayed_one_goes_straight()
     let letters = parked(&app).await;
     assert_eq!(letters.len(), 1);
     replay(&app, &letters[0]).await;
-    let straight = "SELECT COUNT(*) FROM deliveries WHERE subscription = 'refunds.orphan' AND fifo_key IS NULL";
+    let straight =
+        "SELECT COUNT(*) FROM deliveries WHERE subscription = 'refunds.orphan' AND fifo_key IS NULL";
     assert_eq!(app.number(straight).await, 1);
     app.live_through_minutes(5).await;
     app.finish().await;

@@ -227,7 +227,10 @@ async fn the_same_callback_many_times_has_its_effects_once() {
     let notices = app.sandbox_client().get("/sandbox/notifications").await.ok();
     for notice in notices.as_array().expect("a list") {
         assert_eq!(notice["state"], "DELIVERED");
-        app.sandbox_client().post(&format!("/sandbox/notifications/{}/resend", notice["id"]), &json!({})).await.ok();
+        app.sandbox_client()
+            .post(&format!("/sandbox/notifications/{}/resend", notice["id"]), &json!({}))
+            .await
+            .ok();
         app.drain().await;
     }
     let captured = app.captured_notice().await;
@@ -481,11 +484,13 @@ async fn a_notice_that_is_signed_but_makes_no_sense_is_refused_or_parked() {
     for member in ["out_trade_no", "mchid", "trade_state", "amount", "transaction_id"] {
         let mut content = whole.clone();
         content.as_object_mut().expect("an object").remove(member);
-        let answer = app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
+        let answer =
+            app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
         assert!(answer.status < 500, "without {member}: {}", answer.status);
     }
     for content in [json!([]), json!("text"), json!(null), json!({ "amount": "a lot" })] {
-        let answer = app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
+        let answer =
+            app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
         assert!((400..500).contains(&answer.status), "{content}: {}", answer.status);
     }
     app.drain().await;

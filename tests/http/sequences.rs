@@ -42,14 +42,24 @@ impl Life {
 
 const ACTS: &[&str] = &[
     "place", "place", "place", "start", "start", "pay", "pay", "pay", "cancel", "refund", "refund", "refund",
-    "approve", "approve", "reject", "ship", "ship", "confirm", "drain", "drain", "seconds", "minutes", "deadline",
-    "days", "fault", "sweep", "say", "again",
+    "approve", "approve", "reject", "ship", "ship", "confirm", "drain", "drain", "seconds", "minutes",
+    "deadline", "days", "fault", "sweep", "say", "again",
 ];
 
 const FAULTS: &[&str] = &[
-    "notify_delay", "notify_duplicate", "notify_drop", "notify_bad_signature", "notify_before_prepay_answer",
-    "pay_during_close", "error_after_work", "rate_limit", "refund_not_enough", "refund_abnormal", "refund_closed",
-    "down", "down_after_work",
+    "notify_delay",
+    "notify_duplicate",
+    "notify_drop",
+    "notify_bad_signature",
+    "notify_before_prepay_answer",
+    "pay_during_close",
+    "error_after_work",
+    "rate_limit",
+    "refund_not_enough",
+    "refund_abnormal",
+    "refund_closed",
+    "down",
+    "down_after_work",
 ];
 
 async fn place(app: &TestApp, alice: &User, life: &mut Life) {
@@ -77,7 +87,8 @@ async fn place(app: &TestApp, alice: &User, life: &mut Life) {
 async fn pay_what_was_started(app: &TestApp, life: &mut Life) {
     let Some(payment) = life.any(|life| &life.payments) else { return };
     let params = &payment["request_payment"];
-    let prepay_id = params["package"].as_str().unwrap_or_default().trim_start_matches("prepay_id=").to_owned();
+    let prepay_id =
+        params["package"].as_str().unwrap_or_default().trim_start_matches("prepay_id=").to_owned();
     // It may be paid, closed or expired by now: then the phone says so.
     app.sandbox_client().post(&format!("/sandbox/payments/{prepay_id}/pay"), params).await;
 }
@@ -121,8 +132,11 @@ async fn act(app: &TestApp, alice: &User, life: &mut Life, what: &str) {
         "approve" | "reject" => {
             if let Some(refund) = life.any(|life| &life.refunds) {
                 let sellable = Some(life.dice.roll(2) == 0);
-                let decided =
-                    if what == "approve" { app.approve(&refund, sellable).await } else { app.reject(&refund).await };
+                let decided = if what == "approve" {
+                    app.approve(&refund, sellable).await
+                } else {
+                    app.reject(&refund).await
+                };
                 assert!(decided.err().is_none_or(|failure| failure.code().status < 500));
             }
         }
@@ -191,13 +205,19 @@ async fn random_lives_of_orders_keep_the_invariants_at_every_step() {
                 alice = app.user("alice").await;
             }
             let report = minimall::checks::run(&app.ctx).await.expect("the check runs");
-            let broken: Vec<_> = report.violations().filter(|found| !found.rule.starts_with("liveness")).collect();
+            let broken: Vec<_> =
+                report.violations().filter(|found| !found.rule.starts_with("liveness")).collect();
             assert!(broken.is_empty(), "seed {seed}: {broken:#?} after {:?}", life.log);
         }
         app.no_faults().await;
         app.live_through_minutes(45).await;
         assert!(!life.orders.is_empty(), "seed {seed} orders something");
-        assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await, 0, "{:?}", life.log);
+        assert_eq!(
+            app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await,
+            0,
+            "{:?}",
+            life.log
+        );
         app.finish_money().await;
     }
 }

@@ -38,7 +38,7 @@ impl TestApp {
         self.sandbox_client().post("/sandbox/faults", &body).await.ok();
     }
 
-    async fn alerts(&self, kind: &str) -> Vec<Value> {
+    async fn open_alerts(&self, kind: &str) -> Vec<Value> {
         let list = self.staff().await.get("/admin/v1/alerts").await.ok();
         list["items"].as_array().unwrap().iter().filter(|alert| alert["kind"] == kind).cloned().collect()
     }
@@ -141,7 +141,7 @@ async fn case_43_an_upload_right_after_the_payment_is_refused_and_retried() {
     app.live_through_minutes(2).await;
     assert_eq!(app.upload_of(&order).await["state"], "ACCEPTED");
     assert_eq!(app.uploads().await.len(), 3);
-    assert!(app.alerts("shipping_not_uploaded").await.is_empty());
+    assert!(app.open_alerts("shipping_not_uploaded").await.is_empty());
     app.finish().await;
 }
 
@@ -153,16 +153,16 @@ async fn case_43_paid_for_a_day_without_an_accepted_upload_is_an_alert_until_it_
     ship(&staff, &order, express("1")).await.ok();
     app.drain().await;
     app.live_through_minutes(30).await;
-    assert!(app.alerts("shipping_not_uploaded").await.is_empty());
+    assert!(app.open_alerts("shipping_not_uploaded").await.is_empty());
     app.advance_minutes(24 * 60);
     app.drain().await;
-    let alerts = app.alerts("shipping_not_uploaded").await;
+    let alerts = app.open_alerts("shipping_not_uploaded").await;
     assert_eq!(alerts[0]["object"], order["id"]);
     app.check().await;
     app.no_faults().await;
     app.advance_minutes(61);
     app.drain().await;
-    assert!(app.alerts("shipping_not_uploaded").await.is_empty());
+    assert!(app.open_alerts("shipping_not_uploaded").await.is_empty());
     assert_eq!(app.order_state().await, 2);
     app.finish().await;
 }
@@ -321,10 +321,10 @@ async fn wechats_reminder_of_an_order_that_waits_for_shipping_is_an_alert_until_
     let (_, _, order) = paid(&app, &[(SKU, 1)]).await;
     app.advance_minutes(49 * 60);
     app.drain().await;
-    assert_eq!(app.alerts("shipping_reminder").await[0]["object"], order["id"]);
+    assert_eq!(app.open_alerts("shipping_reminder").await[0]["object"], order["id"]);
     ship(&app.staff().await, &order, express("1")).await.ok();
     app.drain().await;
-    assert!(app.alerts("shipping_reminder").await.is_empty());
+    assert!(app.open_alerts("shipping_reminder").await.is_empty());
     app.finish().await;
 }
 
@@ -388,6 +388,6 @@ async fn case_41_a_settlement_of_an_unknown_payment_is_stored_parked_and_alerted
     let answer = app.client().post(&url, &body).await;
     assert_eq!((answer.status, answer.bytes.as_slice()), (200, &b"success"[..]));
     app.drain().await;
-    assert_eq!(app.alerts("notice_parked").await.len(), 1);
+    assert_eq!(app.open_alerts("notice_parked").await.len(), 1);
     app.finish().await;
 }

@@ -8,6 +8,6 @@ mod story;
 
 pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config};
 pub use client::{Answer, Client, fresh_key};
-pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
 pub use money::minor;
+pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
 pub use story::{ONLINE_STORE, SKU, User, sku};
