@@ -4,6 +4,6 @@ mod app;
 mod client;
 mod story;
 
-pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config};
+pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
 pub use story::{ONLINE_STORE, SKU, User, sku};
