@@ -377,14 +377,18 @@ pub fn refuse_unsafe(config: &Config) -> Result<()> {
     {
         return refuse("a key of the sandbox is in use; take the merchant's and the mini-program's own");
     }
-    let url = &config.server.public_url;
-    let host =
-        url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
-    let private = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
-    if private {
+    if !is_public(&config.server.public_url) {
         return refuse("server.public_url must be https:// and a public host name: WeChat Pay calls it");
     }
     Ok(())
+}
+
+/// https and the name of a host, which is neither a number nor this machine.
+fn is_public(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let host = url.domain().unwrap_or_default().trim_end_matches('.');
+    let is_here = host.is_empty() || host == "localhost" || host.ends_with(".localhost");
+    url.scheme() == "https" && !is_here && url.username().is_empty() && url.password().is_none()
 }
 
 async fn start_sandbox(config: &Config, clock: &Clock, url: &str) -> Result<Sandbox> {
@@ -438,21 +442,21 @@ fn use_demo_identity(config: &mut Config, sandbox_url: &str) {
 /// A key that is missing or unusable; the text names it.
 pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> {
     let wechat = &config.wechat;
-    let mini = Mini::new(
-        MiniOptions {
-            base_url: wechat.base_url.clone(),
-            appid: wechat.appid.clone(),
-            secret: wechat.secret.clone(),
-            timeout_ms: wechat.timeout_ms,
-        },
-        clock.clone(),
-    )?;
+    let named = |place: &'static str| move |why| Failure::internal(format!("reading {place}"), why);
+    let mini = MiniOptions {
+        base_url: wechat.base_url.clone(),
+        appid: wechat.appid.clone(),
+        secret: wechat.secret.clone(),
+        timeout_ms: wechat.timeout_ms,
+    };
+    let mini = Mini::new(mini, clock.clone()).map_err(named("[wechat]"))?;
     let aes_key = Some(wechat.push_encoding_aes_key.clone()).filter(|key| !key.is_empty());
     let push = Push::new(PushOptions {
         appid: wechat.appid.clone(),
         token: wechat.push_token.clone(),
         encoding_aes_key: aes_key,
-    })?;
+    })
+    .map_err(named("wechat.push_token and wechat.push_encoding_aes_key"))?;
     let pay = &config.wechat_pay;
     let mut public_keys = Vec::new();
     for (id, key) in [(&pay.public_key_id, &pay.public_key), (&pay.next_public_key_id, &pay.next_public_key)]
@@ -462,21 +466,19 @@ pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> 
         }
     }
     let live = config.wechat.mode == WechatMode::Live;
-    let pay = Pay::new(
-        PayOptions {
-            base_url: pay.base_url.clone(),
-            fallback_url: live.then(|| PAY_FALLBACK_URL.to_owned()),
-            appid: wechat.appid.clone(),
-            mchid: pay.mchid.clone(),
-            merchant_serial: pay.merchant_serial.clone(),
-            merchant_private_key_pem: pem(&pay.merchant_private_key)?,
-            apiv3_key: pay.apiv3_key.clone(),
-            public_keys,
-            platform_certificates: pay.platform_certificates,
-            timeout_ms: pay.timeout_ms,
-        },
-        clock.clone(),
-    )?;
+    let pay = PayOptions {
+        base_url: pay.base_url.clone(),
+        fallback_url: live.then(|| PAY_FALLBACK_URL.to_owned()),
+        appid: wechat.appid.clone(),
+        mchid: pay.mchid.clone(),
+        merchant_serial: pay.merchant_serial.clone(),
+        merchant_private_key_pem: pem(&pay.merchant_private_key)?,
+        apiv3_key: pay.apiv3_key.clone(),
+        public_keys,
+        platform_certificates: pay.platform_certificates,
+        timeout_ms: pay.timeout_ms,
+    };
+    let pay = Pay::new(pay, clock.clone()).map_err(named("[wechat_pay]"))?;
     let public_url = config.server.public_url.trim_end_matches('/').to_owned();
     Ok((mini, push, Channel { provider: Provider::WechatPay(pay), public_url }))
 }

@@ -221,7 +221,9 @@ impl Config {
 
     /// Is the compiled-in demo secret still in use?
     pub fn has_demo_master_key(&self) -> bool {
-        DEFAULTS.contains(&format!("master_key = \"{}\"", self.secrets.master_key))
+        // In any spelling that is read as the same key.
+        let key = self.secrets.master_key.trim().to_ascii_lowercase();
+        DEFAULTS.contains(&format!("master_key = \"{key}\""))
     }
 }
 

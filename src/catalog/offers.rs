@@ -97,14 +97,14 @@ pub async fn write_offer(
     }
     let before = sql::store_sku(tx, store, sku).await?;
     let before = before.map(|row| row.store_sku(store, sku, currency));
+    let there = before.as_ref().map_or(0, |row| row.version);
     let after = StoreSku {
         store_id: store.clone(),
         sku_id: sku.clone(),
         price: terms.price,
         on_sale: terms.on_sale,
-        version: terms.version + 1,
+        version: there + 1,
     };
-    let there = before.as_ref().map_or(0, |row| row.version);
     let now_ms = ctx.clock.now_ms();
     let written = there == terms.version
         && match &before {

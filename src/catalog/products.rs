@@ -81,7 +81,7 @@ pub async fn edit_product(
         .write(|tx| {
             Box::pin(async move {
                 let before = sql::product(tx, id).await?.ok_or_else(|| product_not_found(id))?;
-                let version = expected + 1;
+                let version = before.version + 1;
                 let after = Product { details: details.clone(), archived, version, ..before.clone() };
                 if before.version != expected
                     || !sql::update_product(tx, &after, expected, ctx.clock.now_ms()).await?

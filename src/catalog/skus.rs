@@ -85,7 +85,7 @@ pub async fn edit_sku(
         .write(|tx| {
             Box::pin(async move {
                 let before = sql::sku(tx, id).await?.ok_or_else(|| sku_not_found(id))?;
-                let after = Sku { details: details.clone(), version: expected + 1, ..before.clone() };
+                let after = Sku { details: details.clone(), version: before.version + 1, ..before.clone() };
                 if before.version != expected
                     || !sql::update_sku(tx, &after, expected, ctx.clock.now_ms()).await?
                 {

@@ -125,6 +125,7 @@ async fn a_password_that_is_weak_or_not_proved_is_not_changed() {
 #[tokio::test]
 async fn every_act_of_staff_leaves_an_audit_row_without_secrets() {
     let app = TestApp::new().await;
+    app.advance_ms(1);
     let body = json!({ "user_name": "admin", "password": ADMIN_PASSWORD });
     let request =
         app.client().request(Method::POST, "/admin/v1/sessions").header("X-Request-Id", "sign-in-1");

@@ -1,6 +1,9 @@
 //! The scope of a request, around everything else: its id, its log line, its metrics, and the promise
 //! that whatever goes wrong is answered as a problem document.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response};
@@ -38,9 +41,11 @@ impl<E: Endpoint> Endpoint for ScopedEndpoint<E> {
         let method = request.method().clone();
         let watch = Stopwatch::start();
         let scoped = async {
-            let mut response = match self.endpoint.call(request).await {
-                Ok(response) => response.into_response(),
-                Err(error) => as_problem(error),
+            // What panics has changed nothing: its transaction is rolled back when it is dropped.
+            let mut response = match AssertUnwindSafe(self.endpoint.call(request)).catch_unwind().await {
+                Ok(Ok(response)) => response.into_response(),
+                Ok(Err(error)) => as_problem(error),
+                Err(_) => Problem(Failure::internal("answering a request", "it panicked")).into_response(),
             };
             if let Ok(value) = HeaderValue::from_str(&telemetry::request_id()) {
                 response.headers_mut().insert(HEADER, value);
@@ -96,7 +101,12 @@ fn as_problem(error: poem::Error) -> Response {
 
 fn bad_parameter(name: &str, reason: &str) -> Failure {
     if name == "Idempotency-Key" {
-        return Failure::new(&common::IDEMPOTENCY_KEY_REQUIRED).field(name);
+        let failure = Failure::new(&common::IDEMPOTENCY_KEY_REQUIRED).field(name);
+        // One that is there and does not fit; otherwise it is missing, as the code says by itself.
+        return match reason.strip_prefix("verification failed. ") {
+            Some(rule) => failure.detail(format!("Idempotency-Key does not fit: {rule}.")),
+            None => failure,
+        };
     }
     Failure::invalid(name, format!("{name}: {reason}"))
 }

@@ -6,10 +6,12 @@ mod sweep;
 
 use std::io::{Read, Write};
 
+use minimall::platform::web::RequestScope;
+use poem::EndpointExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, SKU, TestApp, User, fresh_key};
+use crate::support::{Answer, Client, SKU, TestApp, User, fresh_key, serve};
 
 async fn send(
     client: &Client,
@@ -315,5 +317,17 @@ async fn a_request_id_is_echoed_kept_in_events_and_made_when_there_is_none() {
         .await
         .expect("the event");
     assert_eq!(id, "login-7");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_with_a_problem_that_tells_nothing_of_it() {
+    let app = TestApp::new().await;
+    let broken = poem::endpoint::make_sync(|_| -> poem::Response { panic!("a secret of the insides") });
+    let url = serve(broken.with(RequestScope(app.ctx.clone()))).await;
+    let answer = Client::new(&url).get("/").await;
+    is_problem(&answer);
+    let problem = answer.refused(500, "internal");
+    assert!(!problem.to_string().contains("insides"), "{problem}");
     app.finish().await;
 }

@@ -21,6 +21,8 @@ fn live_config() -> (Config, PathBuf) {
     config.wechat.mode = WechatMode::Live;
     config.wechat.appid = "wx0123456789abcdef".to_owned();
     config.wechat.secret = "0123456789abcdef0123456789abcdef".to_owned();
+    config.wechat.push_token = "0123456789abcdef".to_owned();
+    config.wechat.push_encoding_aes_key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG".to_owned();
     let pay = &mut config.wechat_pay;
     pay.mchid = "1600000000".to_owned();
     pay.merchant_serial = "4D3E10DE30C0FFEE0000000000000000000000AA".to_owned();
@@ -33,7 +35,7 @@ fn live_config() -> (Config, PathBuf) {
 fn private_key() -> String {
     let vector = include_str!("../../vectors/rsa-sha256-go.json");
     let vector: Value = serde_json::from_str(vector).expect("JSON");
-    let pem = vector.pointer("/input/private_key_pem").or_else(|| vector.get("private_key_pem"));
+    let pem = vector.pointer("/inputs/private_key_pem");
     pem.and_then(Value::as_str).expect("a key").to_owned()
 }
 
@@ -106,11 +108,14 @@ async fn a_key_that_is_missing_or_unusable_is_named() {
     let too_short = refusal(|config| config.secrets.master_key = "a7".repeat(31)).await.expect("refused");
     assert!(too_short.contains("secrets.master_key"), "{too_short}");
     let none = refusal(|config| config.wechat.appid.clear()).await.expect("refused");
-    assert!(none.contains("appid"), "{none}");
+    assert!(none.contains("[wechat]") && none.contains("appid"), "{none}");
+    let no_push = refusal(|config| config.wechat.push_token.clear()).await.expect("refused");
+    assert!(no_push.contains("wechat.push_token"), "{no_push}");
     let key = BASE64.encode(&[7; 64]);
     let no_key = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
     let unusable = refusal(|config| config.wechat_pay.merchant_private_key = no_key).await.expect("refused");
-    assert!(unusable.contains("merchant_private_key") && !unusable.contains(&key), "{unusable}");
+    assert!(unusable.contains("[wechat_pay]") && unusable.contains("merchant_private_key"), "{unusable}");
+    assert!(!unusable.contains(&key), "{unusable}");
 }
 
 /// Loads a file with this text.

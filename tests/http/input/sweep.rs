@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::is_problem;
-use crate::support::{Answer, Client, TestApp};
+use crate::support::{Answer, Client, ONLINE_STORE, TestApp};
 
 /// An operation as its document describes it.
 struct Operation {
@@ -56,7 +56,18 @@ impl Operation {
             };
             url = url.replace(&format!("{{{name}}}"), value);
         }
-        url + query
+        if query.is_empty() { url } else { format!("{url}?{query}") }
+    }
+
+    /// The query that the operation needs at least; more can be written behind it.
+    fn needed(&self) -> String {
+        let required = |parameter: &&Value| parameter["in"] == "query" && parameter["required"] == true;
+        let pair = |parameter: &Value| {
+            let name = parameter["name"].as_str().expect("a name");
+            let value = if name == "store_id" { ONLINE_STORE } else { "1" };
+            format!("{name}={value}&")
+        };
+        self.parameters.iter().filter(required).map(pair).collect()
     }
 
     async fn ask(&self, client: &Client, url: &str, body: Option<&Value>) -> Answer {
@@ -96,18 +107,19 @@ async fn a_bad_limit_or_cursor_of_any_list_is_refused_by_its_name() {
             lists += 1;
             assert!(has("cursor"), "{}", operation.path);
             for limit in ["0", "101", "-1", "1.5", "x", "99999999999999999999", "%00"] {
-                let url = operation.url(None, &format!("?limit={limit}"));
+                let url = operation.url(None, &format!("{}limit={limit}", operation.needed()));
                 let answer = operation.ask(&client, &url, None).await;
                 assert_eq!(answer.refused(400, "invalid_request")["field"], "limit", "{url}");
             }
             for cursor in ["~", "%00", "a", "AAAA", &"a".repeat(2_000)] {
-                let url = operation.url(None, &format!("?cursor={cursor}"));
+                let url = operation.url(None, &format!("{}cursor={cursor}", operation.needed()));
                 let answer = operation.ask(&client, &url, None).await;
                 assert_eq!(answer.refused(400, "invalid_request")["field"], "cursor", "{url}");
             }
             // It looks like a cursor, and never was one.
             for cursor in ["Zm9v", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5"] {
-                operation.ask(&client, &operation.url(None, &format!("?cursor={cursor}")), None).await;
+                let url = operation.url(None, &format!("{}cursor={cursor}", operation.needed()));
+                operation.ask(&client, &url, None).await;
             }
         }
     }
@@ -128,7 +140,9 @@ async fn no_parameter_of_a_read_brings_a_5xx() {
                 for value in hostile {
                     let url = match parameter["in"].as_str() {
                         Some("path") => operation.url(Some((name, value)), ""),
-                        Some("query") => operation.url(None, &format!("?{name}={value}")),
+                        Some("query") => {
+                            operation.url(None, &format!("{name}={value}&{}", operation.needed()))
+                        }
                         _ => continue,
                     };
                     operation.ask(&client, &url, None).await;

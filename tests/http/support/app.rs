@@ -10,6 +10,9 @@ use minimall::platform::ctx::Ctx;
 use minimall::sandbox::Sandbox;
 use minimall::{checks, demo, routes};
 
+use poem::Endpoint;
+use poem::listener::{Acceptor, Listener, TcpListener};
+
 use super::client::Client;
 
 /// Saturday, 2026-03-14, 10:00 in Hangzhou: the demo's stores are open.
@@ -143,4 +146,12 @@ impl Drop for TestApp {
         let _ = std::fs::remove_dir_all(&self.folder);
         assert!(self.finished || std::thread::panicking(), "a test must end with app.finish().await");
     }
+}
+
+/// Serves this on a free port; answers its base URL.
+pub async fn serve(endpoint: impl Endpoint + 'static) -> String {
+    let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a port");
+    let url = acceptor.local_addr()[0].as_socket_addr().map(|at| format!("http://{at}")).expect("an address");
+    tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(endpoint));
+    url
 }

@@ -6,7 +6,7 @@ mod money;
 mod notice;
 mod story;
 
-pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config};
+pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
 pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
