@@ -82,7 +82,10 @@ async fn a_closing_order_keeps_everything_locked_until_the_channel_has_answered(
     assert_eq!(app.coupon_status(&coupon).await, "UNUSED");
     assert_eq!(app.stock(SKU).await, before);
     let at_channel = &app.channel_payments().await[0];
-    assert_eq!((&at_channel["out_trade_no"], &at_channel["trade_state"]), (&payment["out_trade_no"], &json!("CLOSED")));
+    assert_eq!(
+        (&at_channel["out_trade_no"], &at_channel["trade_state"]),
+        (&payment["out_trade_no"], &json!("CLOSED"))
+    );
     app.finish_money().await;
 }
 
@@ -196,7 +199,7 @@ async fn a_channel_that_stays_away_is_tried_with_pauses_and_alerted_until_it_ans
     let (order, _, coupon) = started(&app, &alice).await;
     app.fault_with(json!({ "kind": "down", "times": 1_000, "path": CLOSE })).await;
     alice.cancel(&order).await.ok();
-    app.live_through_minutes(8).await;
+    app.live_through_minutes(12).await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSING");
     assert_eq!(app.coupon_status(&coupon).await, "LOCKED");
     assert_eq!(app.alerts("payment_not_closed").await, 1);
@@ -268,7 +271,11 @@ async fn the_sweep_cancels_what_a_lost_deadline_message_left_behind() {
     app.advance_minutes(30);
     app.drain().await;
     app.app.sweep().await.expect("a sweep");
-    assert_eq!(alice.get_order(&order).await["status"], "PENDING_PAYMENT", "the message has a minute of its own");
+    assert_eq!(
+        alice.get_order(&order).await["status"],
+        "PENDING_PAYMENT",
+        "the message has a minute of its own"
+    );
     app.advance_minutes(1);
     app.app.sweep().await.expect("a sweep");
     app.drain().await;
@@ -311,7 +318,8 @@ async fn an_early_deadline_message_is_staged_again_for_its_time() {
     let order = alice.order(&[(SKU, 1)]).await;
     // The message of the right time is lost, and one comes too early.
     app.execute("DELETE FROM outbox WHERE event = 'PaymentDeadline'").await;
-    let early = Event::PaymentDeadline { order_id: order["id"].as_str().expect("an id").parse().expect("an id") };
+    let early =
+        Event::PaymentDeadline { order_id: order["id"].as_str().expect("an id").parse().expect("an id") };
     let (ctx, early) = (&app.ctx, &early);
     let staged = ctx.db.write(|tx| {
         Box::pin(async move { bus::stage(tx, ctx, early, Staged::At(ctx.clock.now_ms())).await })

@@ -78,8 +78,8 @@ async fn a_prepay_whose_answer_is_lost_is_sent_again_byte_for_byte() {
 async fn a_channel_that_is_down_or_wants_rest_costs_nothing_but_time() {
     let app = TestApp::new().await;
     let alice = app.user("alice").await;
-    let order = alice.order(&[(SKU, 1)]).await;
     for fault in ["down", "rate_limit"] {
+        let order = alice.order(&[(SKU, 1)]).await;
         app.fault_with(json!({ "kind": fault, "path": PREPAY })).await;
         let key = fresh_key();
         alice.pay_with_key(&order, &key).await.refused(503, "payment_channel_unavailable");
@@ -206,6 +206,7 @@ async fn a_number_used_for_something_else_is_closed_before_a_new_one_is_taken() 
     alice.try_payment(&order).await.refused(409, "payment_closing");
     app.drain().await;
     assert_eq!(app.attempts(&order).await, ["CLOSED"]);
+    app.advance_ms(1);
     let payment = alice.start_payment(&order).await;
     assert_eq!(app.attempts(&order).await, ["CLOSED", "PREPAID"]);
     app.pay_at_wechat(&payment).await;
@@ -227,7 +228,10 @@ async fn the_same_callback_many_times_has_its_effects_once() {
     let notices = app.sandbox_client().get("/sandbox/notifications").await.ok();
     for notice in notices.as_array().expect("a list") {
         assert_eq!(notice["state"], "DELIVERED");
-        app.sandbox_client().post(&format!("/sandbox/notifications/{}/resend", notice["id"]), &json!({})).await.ok();
+        app.sandbox_client()
+            .post(&format!("/sandbox/notifications/{}/resend", notice["id"]), &json!({}))
+            .await
+            .ok();
         app.drain().await;
     }
     let captured = app.captured_notice().await;
@@ -273,7 +277,7 @@ async fn a_callback_that_never_comes_is_asked_for_on_the_schedule() {
 /// Edge case 6.
 #[tokio::test]
 async fn money_that_is_not_what_was_asked_for_is_a_mismatch_and_never_pays() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(|config| config.session.token_minutes = 10_080).await;
     let alice = app.user("alice").await;
     let wrong = [
         ("/amount/total", json!(1)),
@@ -481,11 +485,13 @@ async fn a_notice_that_is_signed_but_makes_no_sense_is_refused_or_parked() {
     for member in ["out_trade_no", "mchid", "trade_state", "amount", "transaction_id"] {
         let mut content = whole.clone();
         content.as_object_mut().expect("an object").remove(member);
-        let answer = app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
+        let answer =
+            app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
         assert!(answer.status < 500, "without {member}: {}", answer.status);
     }
     for content in [json!([]), json!("text"), json!(null), json!({ "amount": "a lot" })] {
-        let answer = app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
+        let answer =
+            app.send_notice(PAYMENT_CALLBACK, &app.seal_notice("TRANSACTION.SUCCESS", &content)).await;
         assert!((400..500).contains(&answer.status), "{content}: {}", answer.status);
     }
     app.drain().await;
@@ -497,6 +503,7 @@ async fn a_notice_that_is_signed_but_makes_no_sense_is_refused_or_parked() {
 async fn two_attempts(app: &TestApp, alice: &User) -> (Value, Value, Value) {
     let (order, first) = started(app, alice).await;
     app.give_up_attempt(&order).await;
+    app.advance_ms(1);
     let second = alice.start_payment(&order).await;
     assert_ne!(first["out_trade_no"], second["out_trade_no"]);
     assert_eq!(app.attempts(&order).await, ["CLOSED", "PREPAID"]);

@@ -27,7 +27,8 @@ async fn one_coupon_goes_with_one_of_two_orders() {
     let alice = app.user("alice").await;
     for _ in 0..5 {
         let coupon = app.coupon(&alice, 1_000).await;
-        let quotes = [alice.quote(&[(SKU, 1)], &[&coupon]).await, alice.quote(&[(&sku(2), 1)], &[&coupon]).await];
+        let quotes =
+            [alice.quote(&[(SKU, 1)], &[&coupon]).await, alice.quote(&[(&sku(2), 1)], &[&coupon]).await];
         let answers = join_all(quotes.iter().map(|quote| alice.place(quote))).await;
         assert_eq!(winners(&answers), 1);
         losers_are_told(answers, &["coupon_not_usable", "quote_changed"]);
@@ -62,7 +63,8 @@ async fn a_quote_placed_many_times_at_once_is_one_order() {
     let shared = fresh_key();
     let body = json!({ "quote_token": quote["quote_token"] });
     let keys: Vec<String> = (0..8).map(|n| if n % 2 == 0 { fresh_key() } else { shared.clone() }).collect();
-    let answers = join_all(keys.iter().map(|key| alice.client.post_with_key("/api/v1/orders", key, &body))).await;
+    let answers =
+        join_all(keys.iter().map(|key| alice.client.post_with_key("/api/v1/orders", key, &body))).await;
     let mut ids: Vec<Value> = answers.into_iter().map(|answer| answer.ok()["id"].clone()).collect();
     ids.dedup();
     assert_eq!(ids.len(), 1);
@@ -84,7 +86,8 @@ async fn pressing_pay_many_times_at_once_makes_one_attempt() {
     let package = payments[0]["request_payment"]["package"].as_str().expect("a package").to_owned();
     let path = format!("/sandbox/payments/{}/pay", package.trim_start_matches("prepay_id="));
     let sandbox = app.sandbox_client();
-    let paid = join_all(payments.iter().map(|payment| sandbox.post(&path, &payment["request_payment"]))).await;
+    let paid =
+        join_all(payments.iter().map(|payment| sandbox.post(&path, &payment["request_payment"]))).await;
     assert_eq!(winners(&paid), 1);
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "PAID");
@@ -132,7 +135,8 @@ async fn cancel_against_paid_ends_paid_or_refunded_and_never_between() {
         app.drain().await;
         app.live_through_minutes(1).await;
         let seen = alice.get_order(&order).await;
-        let states = (seen["status"].as_str().expect("a status"), seen["refund_status"].as_str().expect("one"));
+        let states =
+            (seen["status"].as_str().expect("a status"), seen["refund_status"].as_str().expect("one"));
         if cancelled.status == 200 {
             assert_eq!(states, ("CLOSED", "FULL"), "the cancellation came first");
         } else {
@@ -176,9 +180,9 @@ async fn one_callback_many_times_at_once_pays_once() {
 async fn parallel_refunds_never_take_more_than_was_paid() {
     let app = TestApp::with(|config| config.refunds.auto_approve_before_shipping = false).await;
     let alice = app.user("alice").await;
-    let order = app.paid_order(&alice, &[(&sku(9), 5)]).await;
+    let order = app.paid_order(&alice, &[(&sku(9), 4)]).await;
     let answers = join_all((0..8).map(|_| alice.try_refund(&order, &[(0, 1)]))).await;
-    assert_eq!(winners(&answers), 5);
+    assert_eq!(winners(&answers), 4);
     losers_are_told(answers, &["quantity_not_refundable"]);
     app.check().await;
     let refunds = alice.refunds(&order).await;
@@ -187,7 +191,8 @@ async fn parallel_refunds_never_take_more_than_was_paid() {
     app.live_through_minutes(6).await;
     let refunds = alice.refunds(&order).await;
     assert!(refunds.iter().all(|refund| refund["status"] == "SUCCEEDED"), "{refunds:?}");
-    let freights: Vec<i64> = refunds.iter().map(|refund| minor(&refund["freight"])).filter(|f| *f > 0).collect();
+    let freights: Vec<i64> =
+        refunds.iter().map(|refund| minor(&refund["freight"])).filter(|f| *f > 0).collect();
     assert_eq!(freights, [800], "once");
     assert_eq!(alice.get_order(&order).await["refunded"], order["paid"]);
     app.finish_money().await;
@@ -217,7 +222,11 @@ async fn refund_against_ship_shares_the_units_out() {
         let (refund, shipped) = tokio::join!(alice.try_refund(&order, &[(0, 1)]), app.ship(&order, &[]));
         let refund = refund.ok();
         let gives_back = refund["lines"][0]["returned"] == 1;
-        assert_eq!(shipped.is_ok(), gives_back, "shipped first: it comes back; reserved first: it stays here");
+        assert_eq!(
+            shipped.is_ok(),
+            gives_back,
+            "shipped first: it comes back; reserved first: it stays here"
+        );
         app.check().await;
     }
     app.finish_money().await;

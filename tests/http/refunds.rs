@@ -52,7 +52,8 @@ async fn units_over_several_refunds_give_back_every_fen_and_the_freight_once() {
     // Edge case 17: everything was refunded before shipping.
     assert_eq!(app.coupon_status(&coupon).await, "UNUSED");
     assert_eq!(app.stock(&sku(9)).await, before);
-    let amounts: Vec<i64> = app.channel_refunds().await.iter().map(|refund| minor(&refund["amount"])).collect();
+    let amounts: Vec<i64> =
+        app.channel_refunds().await.iter().map(|refund| minor(&refund["amount"])).collect();
     assert_eq!(amounts, [2_457, 1_657, 1_656]);
     alice.try_refund(&order, &[(0, 1)]).await.refused(409, "order_not_refundable");
     app.finish_money().await;
@@ -93,7 +94,8 @@ async fn a_partial_refund_keeps_the_coupon_and_does_not_pay_out_its_share() {
 /// Edge case 17: configurable before shipping, and only the merchant's fault brings it back afterwards.
 #[tokio::test]
 async fn a_whole_refund_gives_the_coupon_back_before_shipping_if_configured_and_not_after() {
-    for (returns, shipped, ends_as) in [(true, false, "UNUSED"), (false, false, "USED"), (true, true, "USED")] {
+    for (returns, shipped, ends_as) in [(true, false, "UNUSED"), (false, false, "USED"), (true, true, "USED")]
+    {
         let app = TestApp::with(|config| config.coupons.return_before_shipping = returns).await;
         let alice = app.user("alice").await;
         let (order, coupon) = paid_with_coupon(&app, &alice, &[(SKU, 1)]).await;
@@ -119,7 +121,8 @@ async fn one_compensation_coupon_comes_with_the_refund_that_completes_an_order()
     app.compensation_template(COMPENSATION).await;
     let alice = app.user("alice").await;
     let order = app.paid_order(&alice, &[(SKU, 2)]).await;
-    let compensations = format!("SELECT COUNT(*) FROM coupons WHERE source = 'refund' AND template_id = '{COMPENSATION}'");
+    let compensations =
+        format!("SELECT COUNT(*) FROM coupons WHERE source = 'refund' AND template_id = '{COMPENSATION}'");
     for (units, coupons) in [(1, 0), (1, 1)] {
         alice.try_refund(&order, &[(0, units)]).await.ok();
         app.live_through_minutes(1).await;
@@ -271,12 +274,14 @@ async fn two_refunds_of_one_payment_are_a_minute_apart() {
 async fn with_too_little_money_the_queue_rests_and_its_oldest_resumes_it() {
     let app = TestApp::new().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
-    let (of_alice, of_bob) = (app.paid_order(&alice, &[(SKU, 1)]).await, app.paid_order(&bob, &[(SKU, 1)]).await);
+    let (of_alice, of_bob) =
+        (app.paid_order(&alice, &[(SKU, 1)]).await, app.paid_order(&bob, &[(SKU, 1)]).await);
     app.fault("refund_not_enough", 2).await;
     let first = alice.refund(&of_alice).await;
     app.drain().await;
     assert_eq!(status_of(&alice, &of_alice, &first).await, "APPROVED");
     assert_eq!(app.alerts("refunds_paused").await, 1);
+    app.advance_ms(1);
     let second = bob.refund(&of_bob).await;
     app.drain().await;
     assert_eq!(app.calls(REFUND).await.len(), 1, "the younger one is not tried");
@@ -298,10 +303,12 @@ async fn with_too_little_money_the_queue_rests_and_its_oldest_resumes_it() {
 async fn staff_who_retry_a_resting_queue_try_its_oldest_now() {
     let app = TestApp::new().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
-    let (of_alice, of_bob) = (app.paid_order(&alice, &[(SKU, 1)]).await, app.paid_order(&bob, &[(SKU, 1)]).await);
+    let (of_alice, of_bob) =
+        (app.paid_order(&alice, &[(SKU, 1)]).await, app.paid_order(&bob, &[(SKU, 1)]).await);
     app.fault("refund_not_enough", 1).await;
     let first = alice.refund(&of_alice).await;
     app.drain().await;
+    app.advance_ms(1);
     let second = bob.refund(&of_bob).await;
     app.drain().await;
     assert_eq!(status_of(&alice, &of_alice, &first).await, "APPROVED");
@@ -400,7 +407,8 @@ async fn a_refund_that_the_channel_closed_once_is_paid_out_once_by_its_next_numb
     let refund = alice.refund(&order).await;
     app.live_through_minutes(3).await;
     assert_eq!(status_of(&alice, &order, &refund).await, "SUCCEEDED");
-    let mut at_channel: Vec<Value> = app.channel_refunds().await.iter().map(|r| r["status"].clone()).collect();
+    let mut at_channel: Vec<Value> =
+        app.channel_refunds().await.iter().map(|r| r["status"].clone()).collect();
     at_channel.sort_by_key(Value::to_string);
     assert_eq!(at_channel, ["CLOSED", "SUCCESS"]);
     app.finish_money().await;

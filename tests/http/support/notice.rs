@@ -85,9 +85,10 @@ impl TestApp {
     pub async fn captured_notice(&self) -> RawNotice {
         let calls = self.sandbox_client().get("/sandbox/calls?limit=500").await.ok();
         let calls = calls.as_array().expect("a list").clone();
-        let call = calls.iter().find(|call| call["direction"] == "out" && call["target"].as_str().is_some_and(
-            |target| target.contains("/callbacks/wechat-pay/"),
-        ));
+        let call = calls.iter().find(|call| {
+            call["direction"] == "out"
+                && call["target"].as_str().is_some_and(|target| target.contains("/callbacks/wechat-pay/"))
+        });
         let call = call.expect("a notification was sent");
         let headers = call["request_headers"].as_array().expect("headers").iter().map(|header| {
             let text = |name: &str| header[name].as_str().unwrap_or_default().to_owned();

@@ -1,9 +1,7 @@
 //! The story of the shop, a step a line: sign in, order, pay, ship, refund.
 
 use minimall::coupons::{self, Issue, NewTemplate, Validity};
-use minimall::kernel::{
-    Actor, CouponTemplateId, Currency, Failure, Id, OrderId, ParcelId, StaffId, UserId,
-};
+use minimall::kernel::{Actor, CouponTemplateId, Currency, Failure, Id, OrderId, ParcelId, StaffId, UserId};
 use minimall::orders::{self, ShipLine};
 use minimall::platform::idempotency::Key;
 use minimall::pricing::Benefit;
@@ -223,7 +221,8 @@ impl TestApp {
     pub async fn calls(&self, path: &str) -> Vec<Value> {
         let calls = items(&self.sandbox_client().get("/sandbox/calls?limit=500").await.ok());
         let asked = |call: &Value| {
-            call["direction"] == "in" && call["target"].as_str().is_some_and(|target| target.starts_with(path))
+            call["direction"] == "in"
+                && call["target"].as_str().is_some_and(|target| target.starts_with(path))
         };
         calls.into_iter().filter(asked).collect()
     }
@@ -276,8 +275,7 @@ impl TestApp {
             line_id: line.parse().expect("an id"),
             quantity: *quantity,
         };
-        let lines: Option<Vec<ShipLine>> =
-            (!units.is_empty()).then(|| units.iter().map(line).collect());
+        let lines: Option<Vec<ShipLine>> = (!units.is_empty()).then(|| units.iter().map(line).collect());
         let (ctx, id, lines) = (&self.ctx, &id, lines.as_deref());
         ctx.db
             .write(|tx| {
@@ -338,14 +336,16 @@ impl TestApp {
     /// What the channel says was paid and refunded is what the books say, to the fen.
     pub async fn money_agrees(&self) {
         let payments = self.channel_payments().await;
-        let paid: i64 = payments.iter().filter(|p| !p["success_ms"].is_null()).map(|p| minor(&p["total"])).sum();
+        let paid: i64 =
+            payments.iter().filter(|p| !p["success_ms"].is_null()).map(|p| minor(&p["total"])).sum();
         let recorded = self.number("SELECT COALESCE(SUM(amount_minor), 0) FROM payment_records").await;
         assert_eq!(paid, recorded, "paid at the channel, and recorded");
         let refunds = self.channel_refunds().await;
         let refunded: i64 =
             refunds.iter().filter(|r| r["status"] == "SUCCESS").map(|r| minor(&r["amount"])).sum();
-        let settled =
-            self.number("SELECT COALESCE(SUM(amount_minor), 0) FROM refunds WHERE status = 'SUCCEEDED'").await;
+        let settled = self
+            .number("SELECT COALESCE(SUM(amount_minor), 0) FROM refunds WHERE status = 'SUCCEEDED'")
+            .await;
         assert_eq!(refunded, settled, "refunded at the channel, and settled");
     }
 
