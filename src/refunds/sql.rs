@@ -363,10 +363,11 @@ pub async fn schedule(
     )
 }
 
-/// The refund that has waited longest to be submitted.
-pub async fn oldest_approved(conn: &mut Conn) -> Result<Option<RefundId>> {
+/// The refund that has waited longest for the channel to take it, be it on its way there at this moment.
+pub async fn oldest_waiting(conn: &mut Conn) -> Result<Option<RefundId>> {
     let row: Option<(RefundId,)> = sqlx::query_as(
-        "SELECT id FROM refunds WHERE status = 'APPROVED' AND next_ms IS NOT NULL ORDER BY approved_ms, id LIMIT 1",
+        "SELECT id FROM refunds WHERE status IN ('APPROVED', 'SUBMITTED') AND next_ms IS NOT NULL \
+         ORDER BY approved_ms, id LIMIT 1",
     )
     .fetch_optional(conn)
     .await?;
@@ -425,12 +426,13 @@ pub async fn submissions_of(conn: &mut Conn, attempt: &AttemptId) -> Result<(i64
         .await?)
 }
 
-/// The newest submission of a refund.
+/// The submission of a refund that is open, otherwise the newest. Ids are made by clocks that may be apart,
+/// and at most one submission is open.
 pub async fn last_submission(conn: &mut Conn, refund: &RefundId) -> Result<Option<Submission>> {
     Ok(sqlx::query_as(
         "SELECT s.id, s.attempt_id, s.transaction_id, s.out_refund_no, s.amount_minor, s.total_minor, s.currency, \
          s.outcome, s.created_ms FROM refund_submissions s JOIN refund_submission_parts p ON p.submission_id = s.id \
-         WHERE p.refund_id = ? ORDER BY s.id DESC LIMIT 1",
+         WHERE p.refund_id = ? ORDER BY CASE WHEN s.outcome IS NULL THEN 0 ELSE 1 END, s.id DESC LIMIT 1",
     )
     .bind(refund)
     .fetch_optional(conn)

@@ -23,7 +23,7 @@ async fn rests(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> {
     if !alerts::is_open(tx, PAUSED.0, PAUSED.1).await? {
         return Ok(false);
     }
-    let oldest = sql::oldest_approved(tx).await?;
+    let oldest = sql::oldest_waiting(tx).await?;
     if oldest.is_none_or(|oldest| oldest == refund.id) {
         return Ok(false);
     }
@@ -44,7 +44,7 @@ async fn resume(tx: &mut Tx<'_>, ctx: &Ctx) -> Result<()> {
 /// A person wants the queue to be tried now: that is its oldest refund.
 pub async fn try_oldest(tx: &mut Tx<'_>, ctx: &Ctx) -> Result<()> {
     if alerts::is_open(tx, PAUSED.0, PAUSED.1).await?
-        && let Some(oldest) = sql::oldest_approved(tx).await?
+        && let Some(oldest) = sql::oldest_waiting(tx).await?
     {
         sql::schedule(tx, &oldest, RefundState::Approved, 0, Some(ctx.clock.now_ms())).await?;
     }

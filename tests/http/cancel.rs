@@ -199,7 +199,7 @@ async fn a_channel_that_stays_away_is_tried_with_pauses_and_alerted_until_it_ans
     let (order, _, coupon) = started(&app, &alice).await;
     app.fault_with(json!({ "kind": "down", "times": 1_000, "path": CLOSE })).await;
     alice.cancel(&order).await.ok();
-    app.live_through_minutes(8).await;
+    app.live_through_minutes(12).await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSING");
     assert_eq!(app.coupon_status(&coupon).await, "LOCKED");
     assert_eq!(app.alerts("payment_not_closed").await, 1);

@@ -78,8 +78,8 @@ async fn a_prepay_whose_answer_is_lost_is_sent_again_byte_for_byte() {
 async fn a_channel_that_is_down_or_wants_rest_costs_nothing_but_time() {
     let app = TestApp::new().await;
     let alice = app.user("alice").await;
-    let order = alice.order(&[(SKU, 1)]).await;
     for fault in ["down", "rate_limit"] {
+        let order = alice.order(&[(SKU, 1)]).await;
         app.fault_with(json!({ "kind": fault, "path": PREPAY })).await;
         let key = fresh_key();
         alice.pay_with_key(&order, &key).await.refused(503, "payment_channel_unavailable");
@@ -206,6 +206,7 @@ async fn a_number_used_for_something_else_is_closed_before_a_new_one_is_taken() 
     alice.try_payment(&order).await.refused(409, "payment_closing");
     app.drain().await;
     assert_eq!(app.attempts(&order).await, ["CLOSED"]);
+    app.advance_ms(1);
     let payment = alice.start_payment(&order).await;
     assert_eq!(app.attempts(&order).await, ["CLOSED", "PREPAID"]);
     app.pay_at_wechat(&payment).await;
@@ -276,7 +277,7 @@ async fn a_callback_that_never_comes_is_asked_for_on_the_schedule() {
 /// Edge case 6.
 #[tokio::test]
 async fn money_that_is_not_what_was_asked_for_is_a_mismatch_and_never_pays() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(|config| config.session.token_minutes = 10_080).await;
     let alice = app.user("alice").await;
     let wrong = [
         ("/amount/total", json!(1)),
@@ -502,6 +503,7 @@ async fn a_notice_that_is_signed_but_makes_no_sense_is_refused_or_parked() {
 async fn two_attempts(app: &TestApp, alice: &User) -> (Value, Value, Value) {
     let (order, first) = started(app, alice).await;
     app.give_up_attempt(&order).await;
+    app.advance_ms(1);
     let second = alice.start_payment(&order).await;
     assert_ne!(first["out_trade_no"], second["out_trade_no"]);
     assert_eq!(app.attempts(&order).await, ["CLOSED", "PREPAID"]);
@@ -567,4 +569,47 @@ async fn the_end_of_an_orphans_refund_completes_what_waited_for_it() {
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "COMPLETED");
     app.finish_money().await;
+}
+
+#[tokio::test]
+async fn a_definite_no_ends_the_attempt_and_the_next_one_has_a_new_number() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = alice.order(&[(SKU, 1)]).await;
+    app.fault_with(json!({ "kind": "down", "path": PREPAY })).await;
+    alice.try_payment(&order).await.refused(503, "payment_channel_unavailable");
+    // What is sent again is what was stored; the channel takes no such currency.
+    app.execute("UPDATE payment_attempts SET request_body = REPLACE(request_body, 'CNY', 'XXX')").await;
+    alice.try_payment(&order).await.refused(502, "payment_refused");
+    assert_eq!(app.attempts(&order).await, ["FAILED"]);
+    assert_eq!(app.number("SELECT COUNT(*) FROM outbox WHERE event = 'PaymentFailed'").await, 1);
+    app.advance_ms(1);
+    let payment = alice.start_payment(&order).await;
+    assert_eq!(app.attempts(&order).await, ["FAILED", "PREPAID"]);
+    app.pay_at_wechat(&payment).await;
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "PAID");
+    app.finish_money().await;
+}
+
+/// The server died between asking the channel and writing the answer down: its key is taken over after a while.
+#[tokio::test]
+async fn a_key_whose_request_died_is_taken_over_when_its_lease_ends() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = alice.order(&[(SKU, 1)]).await;
+    let key = fresh_key();
+    let first = alice.pay_with_key(&order, &key).await.ok();
+    let until_ms = app.ctx.clock.now_ms() + 30_000;
+    let died = format!(
+        "UPDATE idempotency SET state = 'IN_PROGRESS', outcome = '', lease_until_ms = {until_ms} WHERE idem_key = '{key}'"
+    );
+    assert_eq!(app.execute(&died).await, 1);
+    let busy = alice.pay_with_key(&order, &key).await;
+    assert_eq!(busy.header("retry-after"), Some("30"));
+    busy.refused(409, "idempotency_in_progress");
+    app.advance_ms(30_000);
+    let again = alice.pay_with_key(&order, &key).await.ok();
+    assert_eq!(again["attempt_id"], first["attempt_id"]);
+    app.finish().await;
 }

@@ -281,6 +281,7 @@ async fn with_too_little_money_the_queue_rests_and_its_oldest_resumes_it() {
     app.drain().await;
     assert_eq!(status_of(&alice, &of_alice, &first).await, "APPROVED");
     assert_eq!(app.alerts("refunds_paused").await, 1);
+    app.advance_ms(1);
     let second = bob.refund(&of_bob).await;
     app.drain().await;
     assert_eq!(app.calls(REFUND).await.len(), 1, "the younger one is not tried");
@@ -307,6 +308,7 @@ async fn staff_who_retry_a_resting_queue_try_its_oldest_now() {
     app.fault("refund_not_enough", 1).await;
     let first = alice.refund(&of_alice).await;
     app.drain().await;
+    app.advance_ms(1);
     let second = bob.refund(&of_bob).await;
     app.drain().await;
     assert_eq!(status_of(&alice, &of_alice, &first).await, "APPROVED");
