@@ -73,7 +73,9 @@ fn with_phone(
         let (route, for_phone, origin) = (route.clone(), for_phone.clone(), origin.clone());
         async move {
             match request.header(ORIGIN) {
-                Some(from) if from == &*origin => for_phone.call(request).await.map(IntoResponse::into_response),
+                Some(from) if from == &*origin => {
+                    for_phone.call(request).await.map(IntoResponse::into_response)
+                }
                 _ => route.call(request).await,
             }
         }

@@ -26,8 +26,18 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
 const STORY: [&str; 12] = [
-    "Sessions", "Me", "Stores", "Products", "Cart", "Addresses", "Orders", "Payments", "Refunds", "Coupons",
-    "Messages", "Operations",
+    "Sessions",
+    "Me",
+    "Stores",
+    "Products",
+    "Cart",
+    "Addresses",
+    "Orders",
+    "Payments",
+    "Refunds",
+    "Coupons",
+    "Messages",
+    "Operations",
 ];
 
 const APP_TEXT: &str = "What the mini-program calls. Sign in with `POST /sessions` (in the sandbox the code \
