@@ -87,6 +87,20 @@ impl Document {
         }
     }
 
+    /// What Swagger UI fills in for a parameter: its example, or the first word that a required one may have.
+    fn example_of(&self, parameter: &Value) -> Option<String> {
+        let words = &self.resolve(&parameter["schema"])["enum"];
+        let example = match &parameter["example"] {
+            Value::Null if parameter["required"] == true => &words[0],
+            example => example,
+        };
+        match example {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
     fn body_schema(&self, operation: &Operation) -> Option<&Value> {
         let pointer = "/requestBody/content/application~1json/schema";
         let name = operation.spec.pointer(pointer)?["$ref"].as_str()?.strip_prefix('#')?.to_owned();
@@ -304,26 +318,26 @@ impl Visitor {
         let (mut path, mut query, mut keyed) = (operation.path.clone(), Vec::new(), false);
         for parameter in operation.parameters() {
             let name = parameter["name"].as_str().expect("a name");
-            let example = parameter["example"].as_str().map(str::to_owned);
-            let example = example
-                .or_else(|| parameter["example"].is_number().then(|| parameter["example"].to_string()));
+            let example = self.document.example_of(parameter);
             let filled = example.map(|example| self.fill(&example));
             match (parameter["in"].as_str(), filled) {
                 (Some("path"), Some(value)) => path = path.replace(&format!("{{{name}}}"), &value),
-                (Some("query"), Some(value)) => query.push((name.to_owned(), value)),
+                (Some("query"), Some(value)) => query.push(format!("{name}={value}")),
                 (Some("header"), Some(_)) if name == "Idempotency-Key" => keyed = true,
                 (_, None) if parameter["required"] == true => panic!("{id}: no example of {name}"),
                 _ => {}
             }
         }
-        let mut request = self.client.request(operation.method.clone(), &path).query(&query);
+        let mut request =
+            self.client.request(operation.method.clone(), &format!("{path}?{}", query.join("&")));
         if keyed {
             request = request.header("Idempotency-Key", format!("{}-long-enough-for-all", fresh_key()));
         }
         if let Some(schema) = self.document.body_schema(&operation) {
             let mut body: Value =
                 serde_json::from_str(&self.fill(&schema["example"].to_string())).expect("JSON");
-            let known = self.versions.iter().find(|(id, _)| path.contains(&***id));
+            let known =
+                self.versions.iter().find(|(id, _)| path.contains(&***id) && !path.contains("/offers/"));
             if let (Some((_, version)), Some(named)) = (known, body.get_mut("version")) {
                 *named = version.clone();
             }
