@@ -127,6 +127,8 @@ impl NotificationsApi {
 
     /// Mark a notice as read
     ///
+    /// Notes when it was read first; again changes nothing.
+    ///
     /// Errors: `notice_not_found`.
     #[oai(path = "/notices/:notice_id/read", method = "post", operation_id = "readNotice")]
     async fn read_notice(&self, auth: UserAuth, notice_id: Path<NoticeId>) -> Reply<NoContent> {

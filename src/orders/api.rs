@@ -369,7 +369,7 @@ impl OrdersApi {
     /// Orders what the quote says: locks stock and coupon, and sets the time to pay. An order with nothing
     /// to pay is PAID at once. A second request with the same quote answers the same order.
     ///
-    /// Errors: `quote_token_invalid`, `quote_changed` (with the new `quote`), `out_of_stock`,
+    /// Errors: `quote_token_invalid`, `quote_changed` (with the new quote), `out_of_stock`,
     /// `coupon_not_usable`, and what POST /quotes answers when it can't be had any more.
     #[oai(path = "/orders", method = "post", operation_id = "placeOrder")]
     async fn place_order(

@@ -129,6 +129,8 @@ pub struct PaymentsApi {
 impl PaymentsApi {
     /// List the ways to pay an order
     ///
+    /// Each with whether it can be used now, and if not, why. Changes nothing.
+    ///
     /// Errors: `order_not_found`.
     #[oai(path = "/orders/:order_id/payment-methods", method = "get", operation_id = "listPaymentMethods")]
     async fn list_payment_methods(

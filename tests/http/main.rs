@@ -7,6 +7,7 @@ mod cancel;
 mod cart;
 mod catalog;
 mod coupons;
+mod docs;
 mod failures;
 mod input;
 mod login;

@@ -2,7 +2,7 @@
 
 import { Refused, answered, ask, box, html, line, money, toast, zh } from './tools.js';
 import { api, remember, shop, signIn, signedOut, state } from './shop.js';
-import { goodsName } from './words.js';
+import { goodsName, message } from './words.js';
 import { open, panel, refresh, show } from './view.js';
 
 /** Does it, or says why not. */
@@ -15,7 +15,8 @@ async function run(work) {
   }
 }
 const go = tab => { state.tab = tab; state.stack = []; return show() };
-const form = (title, fields, submit) => ask(html`<h2>${title}</h2><form data-submit="answer">${fields}<button class="btn main wide">${submit}</button></form>`);
+const form = (title, fields, submit, close) =>
+  ask(html`<h2>${title}</h2><form data-submit="answer">${fields}<button class="btn main wide">${submit}</button></form>`, close);
 const field = (label, name, value, more = '') => html`<label>${label}<input name="${name}" value="${value}" ${more}></label>`;
 const scan = (title, value) => form(title, html`<label>${zh('摄像头读到', 'What the camera reads')}<input name="code" value="${value}" required autofocus></label>`, zh('扫码', 'Scan'));
 
@@ -35,19 +36,25 @@ async function setQuantity(sku, by) {
 }
 const change = by => sku => run(async () => { await setQuantity(sku, by); await show(true) });
 
-/** One prompt of wx.requestSubscribeMessage: at most three templates. Nothing that is bought depends on it. */
+/** One prompt of wx.requestSubscribeMessage. Nothing that is bought depends on it. */
 async function subscribe(moment) {
   const templates = await shop.templates(moment).catch(() => []);
   if (!templates.length) return;
-  const yes = await ask(html`<h2>${zh('允许发送订阅消息？', 'Allow messages?')}</h2>${templates.map(t => line(t.title, '一次 once', 'pair'))}<br>
-    <button class="btn main wide" data-act="answer" data-id="yes">${zh('允许', 'Allow')}</button>`, zh('不允许', 'No'));
-  if (!yes) return;
+  const always = state.user.always ??= {};
+  if (!(moment in always)) {
+    const given = await form(zh('允许发送订阅消息？', 'Allow messages?'), html`${templates.map(t => line(message(t.kind), '一次 once', 'pair'))}
+      <label class="check"><input type="checkbox" name="always">${zh('以后都允许，不再询问', 'Always, without asking')}</label>`, zh('允许', 'Allow'), zh('不允许', 'No'));
+    if (!given) return;
+    if (given.always) always[moment] = true;
+    remember();
+  }
   const template_ids = templates.map(t => t.template_id);
   await box('POST', '/subscribe-grants', { openid: state.user.openid, template_ids });
   await shop.granted(template_ids);
 }
 
 async function pay() {
+  await subscribe('pay');
   const started = await api('POST', `/orders/${state.order}/payments`, { provider: 'WECHAT_PAY' });
   const prepay = started.request_payment.package.replace('prepay_id=', '');
   const choice = await ask(html`<h2 class="center">${zh('微信支付', 'WeChat Pay')}</h2><div class="amount">${money(started.amount)}</div>
@@ -57,7 +64,6 @@ async function pay() {
   const { result, message } = choice === 'pay' ? await payAt(prepay, started.request_payment) : await refuseAt(prepay);
   toast(message, result === 'fail');
   await api('POST', `/orders/${state.order}/payments/client-result`, { result });
-  if (result === 'ok') await subscribe('paid');
   await soon();
 }
 async function payAt(prepay, parameters) {
@@ -85,7 +91,7 @@ async function soon() {
 
 async function place() {
   const { quote } = state.data.checkout;
-  await subscribe('place');
+  await subscribe('place_order');
   let placed;
   try {
     const body = { quote_token: quote.quote_token, note: state.checkout.note || undefined };
@@ -112,7 +118,7 @@ async function refund() {
   if (!given) return;
   const wanted = lines.map(l => ({ line_id: l.line_id, quantity: Number(given[l.line_id]) }));
   const all = wanted.every((w, i) => w.quantity === lines[i].refundable);
-  await subscribe('refund');
+  await subscribe('request_refund');
   await api('POST', `/orders/${state.order}/refunds`, { reason: given.reason, lines: all ? undefined : wanted.filter(w => w.quantity) });
   toast(zh('已提交', 'Submitted'));
   await soon();
@@ -189,8 +195,8 @@ export const act = {
   ordersOf: status => { state.ordersOf = status; return show(true) },
   order: id => { state.order = id; return open('order') },
   pay: () => run(pay),
-  cancel: () => run(async () => { await subscribe('cancel'); await api('POST', `/orders/${state.order}/cancel`, {}); await soon() }),
-  confirmReceipt: () => run(async () => { await api('POST', `/orders/${state.order}/confirm-receipt`); await soon() }),
+  cancel: () => run(async () => { await api('POST', `/orders/${state.order}/cancel`, {}); await soon() }),
+  confirmReceipt: () => run(async () => { await subscribe('confirm_receipt'); await api('POST', `/orders/${state.order}/confirm-receipt`); await soon() }),
   refund: () => run(refund),
   withdraw: id => run(async () => { await api('POST', `/refunds/${id}/withdraw`); await soon() }),
   // The person.

@@ -71,7 +71,7 @@ async function faults() {
   const button = kind => {
     const on = left(kind), [chinese, english] = FAULTS[kind] || ['', ''];
     return html`<button class="btn ${on ? 'on' : ''}" aria-pressed="${!!on}" data-act="fault" data-id="${kind}">
-      <code>${kind}</code> ${on ? html`<span class="tag bad">${on}</span>` : ''}<small>${chinese} ${english}</small></button>`;
+      <code>${kind}</code> ${on ? html`<span class="tag bad">${on}</span>` : ''}<small>${chinese}</small><small>${english}</small></button>`;
   };
   return html`<div class="row lead"><span class="soft">点一下打开，再点关闭。 Press to switch on, again to switch off.</span>
     <button class="btn small" data-act="clearFaults">${zh('全部清除', 'Clear all')}</button></div>

@@ -92,9 +92,8 @@ export const shop = {
   orders: async () => items(await api('GET', '/orders?' + query({ status: state.ordersOf, limit: 30 }))),
   counts: async () => items(await api('GET', '/orders/counts')),
   order: id => api('GET', '/orders/' + id),
-  refunds: async id => items(await api('GET', `/orders/${id}/refunds`)),
   notices: async () => items(await api('GET', '/notices?limit=50')),
-  templates: async moment => items(await api('GET', '/subscribe-templates?moment=' + moment)).slice(0, 3),
-  granted: accepted => api('POST', '/subscribe-grants', { accepted }),
+  templates: async moment => items(await api('GET', '/subscribe-templates?moment=' + moment)),
+  granted: template_ids => api('POST', '/subscribe-grants', { template_ids }),
   messages: () => box('GET', '/messages?openid=' + encodeURIComponent(state.user.openid)),
 };

@@ -14,7 +14,7 @@ const WORDS = {
   GIVEN_UP: ['已放弃', 'GIVEN_UP', 'bad'], DROPPED: ['已丢弃', 'DROPPED', 'bad'],
   // Payment attempts.
   CREATED: ['已创建', 'Created', 'wait'], PREPAID: ['待支付', 'Prepaid', 'wait'], FAILED: ['失败', 'Failed', 'bad'],
-  MISMATCH: ['金额不符', 'Mismatch', 'bad'],
+  'payment SUCCEEDED': ['已支付', 'Paid', 'good'], ORPHAN: ['待退回', 'Goes back', 'bad'],
   // Coupons.
   UNUSED: ['可用', 'Unused', 'good'], LOCKED: ['占用中', 'Locked', 'wait'], USED: ['已使用', 'Used', ''],
   EXPIRED: ['已过期', 'Expired', ''], VOID: ['已作废', 'Void', ''],
@@ -24,8 +24,9 @@ const WORDS = {
   SUCCEEDED: ['已退款', 'Refunded', 'good'], REJECTED: ['已拒绝', 'Rejected', 'bad'],
   WITHDRAWN: ['已撤回', 'Withdrawn', ''], MANUAL: ['人工处理', 'By hand', 'wait'],
 };
-export const tag = word => {
-  const [chinese, english, kind] = WORDS[word] || [word, '', ''];
+/** `of`: whose word it is, where two things use one for different ends. */
+export const tag = (word, of) => {
+  const [chinese, english, kind] = WORDS[`${of} ${word}`] || WORDS[word] || [word, '', ''];
   return html`<span class="tag ${kind}">${chinese} <small>${english}</small></span>`;
 };
 
@@ -62,16 +63,11 @@ export function benefit({ benefit: b }) {
 }
 export const threshold = c => c.threshold.amount ? `满 ${money(c.threshold)} 可用` : '无门槛 No minimum';
 
-const MOVES = {
-  placed: '下单 Placed', placed_free: '下单，无需付款 Placed, nothing to pay', payment_started: '发起支付 Payment started', payment_ended: '支付未成 Payment ended',
-  payment_succeeded: '支付成功 Paid', cancelled: '已取消 Cancelled', closing: '关单中 Closing', channel_unreachable: '渠道无应答 Channel unreachable',
-  close_confirmed: '渠道已关单 Close confirmed', closed_by_staff: '商家关闭 Closed by the store', hold_released: '解除暂停 Hold released',
-  shipped_part: '部分发货 Shipped in part', shipped_all: '全部发货 Shipped', rest_refunded: '余下已退 The rest was refunded',
-  refunded_whole: '全部退款 All refunded', refunded_afterwards: '售后退款 Refunded afterwards', completed: '确认收货 Completed',
-  finished: '售后期结束 Finished', refund_requested: '申请退款 Refund requested', refund_approved: '同意退款 Refund approved',
-  refund_ended: '退款结束 Refund ended', tracking_corrected: '更正运单 Tracking corrected', note_added: '备注 Note',
+const MESSAGES = {
+  wait_pay: '待付款提醒 To pay', cancel: '订单取消通知 Cancelled', confirm: '发货与取货通知 Shipped', pay: '支付成功通知 Paid',
+  finished: '订单完成通知 Finished', refund: '退款通知 Refunded',
 };
-export const move = name => MOVES[name] || name;
+export const message = kind => MESSAGES[kind] || kind;
 
 /** Product and SKU of a line. */
 export const goodsName = l => l.sku_name && l.sku_name !== l.product_name ? html`${l.product_name} · ${l.sku_name}` : l.product_name;
