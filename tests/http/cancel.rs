@@ -4,7 +4,7 @@ use minimall::events::Event;
 use minimall::platform::bus::{self, Staged};
 use serde_json::{Value, json};
 
-use crate::support::{SKU, TestApp, User, minor};
+use crate::support::{SKU, TestApp, User, fresh_key, minor};
 
 const CLOSE: &str = "/v3/pay/transactions/out-trade-no";
 
@@ -346,5 +346,24 @@ async fn a_cancelled_order_can_be_ordered_and_paid_anew() {
     app.drain().await;
     assert_eq!(alice.get_order(&again).await["status"], "PAID");
     assert_eq!(app.coupon_status(&coupon).await, "USED");
+    app.finish_money().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_order_hands_out_nothing_to_pay_even_before_the_channel_is_asked() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = alice.order(&[(SKU, 1)]).await;
+    let key = fresh_key();
+    alice.pay_with_key(&order, &key).await.ok();
+    app.ctx.bus.set_available(false);
+    assert_eq!(alice.cancel(&order).await.ok()["status"], "CLOSING");
+    app.drain().await;
+    assert_eq!(app.attempts(&order).await, ["PREPAID"], "nobody has told payments yet");
+    alice.pay_with_key(&order, &key).await.refused(409, "order_not_payable");
+    alice.try_payment(&order).await.refused(409, "order_not_payable");
+    app.ctx.bus.set_available(true);
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
     app.finish_money().await;
 }

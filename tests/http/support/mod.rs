@@ -2,10 +2,12 @@
 
 mod app;
 mod client;
+mod money;
 mod notice;
 mod story;
 
 pub use app::TestApp;
 pub use client::{Answer, Client, fresh_key};
+pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
-pub use story::{ONLINE_STORE, SKU, User, minor, sku};
+pub use story::{ONLINE_STORE, SKU, User, sku};
