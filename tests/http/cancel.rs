@@ -182,13 +182,18 @@ async fn a_customer_who_asks_for_the_refund_of_a_held_order_first_does_not_poiso
     app.ctx.bus.set_available(false);
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["on_hold"], true);
+    app.fault("refund_pending", 1).await;
     alice.refund(&order).await;
     app.ctx.bus.set_available(true);
-    app.live_through_minutes(2).await;
+    app.live_through_minutes(12).await;
+    assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state <> 'DONE'").await, 0);
+    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
+    let finish = format!("/sandbox/refunds/{number}/finish");
+    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
+    app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
     assert_eq!(app.coupon_status(&coupon).await, "UNUSED");
     assert_eq!(alice.refunds(&order).await.len(), 1);
-    assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await, 0);
     app.finish_money().await;
 }
 
