@@ -48,8 +48,7 @@ pub async fn start(
     id: &OrderId,
 ) -> Result<Done<ToPay>> {
     if let Some(done) = key.begin::<Started>(ctx).await? {
-        let attempt = sql::by_id(&mut *ctx.db.reader().await?, &done.value.attempt_id).await?;
-        let attempt = attempt.ok_or_else(|| Failure::new(&ORDER_NOT_PAYABLE))?;
+        let attempt = still_open(ctx, id, &done.value.attempt_id).await?;
         return Ok(Done { value: to_pay(channel, attempt)?, replayed: done.replayed });
     }
     match start_owned(ctx, channel, user, key, id).await {
@@ -68,6 +67,17 @@ async fn start_owned(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
     }
     settle::refuse_when_gated(ctx, id).await?;
     start_fresh(ctx, channel, user, key, id).await
+}
+
+/// The attempt of an earlier request. Of an order that was cancelled since, nothing to pay is handed out,
+/// even if the channel has not been asked to close it yet.
+async fn still_open(ctx: &Ctx, id: &OrderId, attempt: &AttemptId) -> Result<Attempt> {
+    let conn = &mut *ctx.db.reader().await?;
+    let order = orders::find(conn, id).await?;
+    if order.is_none_or(|order| matches!(order.status, OrderStatus::Closing | OrderStatus::Closed)) {
+        return Err(Failure::new(&ORDER_NOT_PAYABLE));
+    }
+    sql::by_id(conn, attempt).await?.ok_or_else(|| Failure::new(&ORDER_NOT_PAYABLE))
 }
 
 async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id: &OrderId) -> Result<ToPay> {

@@ -4,7 +4,7 @@ use minimall::events::Event;
 use minimall::platform::bus::{self, Staged};
 use serde_json::{Value, json};
 
-use crate::support::{SKU, TestApp, User, minor};
+use crate::support::{SKU, TestApp, User, fresh_key, minor};
 
 const CLOSE: &str = "/v3/pay/transactions/out-trade-no";
 
@@ -182,13 +182,18 @@ async fn a_customer_who_asks_for_the_refund_of_a_held_order_first_does_not_poiso
     app.ctx.bus.set_available(false);
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["on_hold"], true);
+    app.fault("refund_pending", 1).await;
     alice.refund(&order).await;
     app.ctx.bus.set_available(true);
-    app.live_through_minutes(2).await;
+    app.live_through_minutes(12).await;
+    assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state <> 'DONE'").await, 0);
+    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
+    let finish = format!("/sandbox/refunds/{number}/finish");
+    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
+    app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
     assert_eq!(app.coupon_status(&coupon).await, "UNUSED");
     assert_eq!(alice.refunds(&order).await.len(), 1);
-    assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await, 0);
     app.finish_money().await;
 }
 
@@ -346,5 +351,24 @@ async fn a_cancelled_order_can_be_ordered_and_paid_anew() {
     app.drain().await;
     assert_eq!(alice.get_order(&again).await["status"], "PAID");
     assert_eq!(app.coupon_status(&coupon).await, "USED");
+    app.finish_money().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_order_hands_out_nothing_to_pay_even_before_the_channel_is_asked() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = alice.order(&[(SKU, 1)]).await;
+    let key = fresh_key();
+    alice.pay_with_key(&order, &key).await.ok();
+    app.ctx.bus.set_available(false);
+    assert_eq!(alice.cancel(&order).await.ok()["status"], "CLOSING");
+    app.drain().await;
+    assert_eq!(app.attempts(&order).await, ["PREPAID"], "nobody has told payments yet");
+    alice.pay_with_key(&order, &key).await.refused(409, "order_not_payable");
+    alice.try_payment(&order).await.refused(409, "order_not_payable");
+    app.ctx.bus.set_available(true);
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
     app.finish_money().await;
 }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod back_office;
+mod callbacks;
 mod cancel;
 mod cart;
 mod catalog;
@@ -16,6 +17,7 @@ mod orders;
 mod payments;
 mod profile;
 mod races;
+mod refund_channel;
 mod refunds;
 mod sequences;
 mod shipping;

@@ -127,6 +127,30 @@ async fn cancel_against_start_pay_ends_closed_with_everything_back() {
     app.finish_money().await;
 }
 
+/// A prepay answer that comes after the cancellation gives the client nothing to pay with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_prepay_answer_that_comes_after_the_cancellation_is_kept_back() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = alice.order(&[(SKU, 1)]).await;
+    app.fault_with(json!({ "kind": "slow", "delay_ms": 1_500, "path": "/v3/pay/transactions/jsapi" })).await;
+    // Payments hear of the cancellation later than the channel answers.
+    app.ctx.bus.set_available(false);
+    let cancelling = async {
+        while app.attempts(&order).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        alice.cancel(&order).await.ok()
+    };
+    let (started, cancelled) = tokio::join!(alice.try_payment(&order), cancelling);
+    assert_eq!(cancelled["status"], "CLOSING");
+    started.refused(409, "order_not_payable");
+    app.ctx.bus.set_available(true);
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
+    app.finish_money().await;
+}
+
 /// Edge case 1: with the money on its way, and the channel asked at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancel_against_paid_ends_paid_or_refunded_and_never_between() {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::app::TestApp;
-use super::client::fresh_key;
+use super::client::{Answer, fresh_key};
 use super::story::{ONLINE_STORE, User, items, text};
 
 impl TestApp {
@@ -203,11 +203,11 @@ impl TestApp {
 }
 
 impl User {
-    pub async fn try_payment(&self, order: &Value) -> super::Answer {
+    pub async fn try_payment(&self, order: &Value) -> Answer {
         self.pay_with_key(order, &fresh_key()).await
     }
 
-    pub async fn pay_with_key(&self, order: &Value, key: &str) -> super::Answer {
+    pub async fn pay_with_key(&self, order: &Value, key: &str) -> Answer {
         let path = format!("/api/v1/orders/{}/payments", text(order, "id"));
         self.client.post_with_key(&path, key, &json!({ "provider": "WECHAT_PAY" })).await
     }
@@ -218,12 +218,12 @@ impl User {
         self.client.post(&path, &json!({ "result": result })).await.ok();
     }
 
-    pub async fn place(&self, quote: &Value) -> super::Answer {
+    pub async fn place(&self, quote: &Value) -> Answer {
         self.client.post("/api/v1/orders", &json!({ "quote_token": quote["quote_token"] })).await
     }
 
     /// Asks for a refund of units: (index of the line, quantity).
-    pub async fn try_refund(&self, order: &Value, units: &[(usize, i64)]) -> super::Answer {
+    pub async fn try_refund(&self, order: &Value, units: &[(usize, i64)]) -> Answer {
         let lines: Vec<Value> = units
             .iter()
             .map(|(index, quantity)| json!({ "line_id": order["lines"][*index]["line_id"], "quantity": quantity }))
@@ -235,6 +235,15 @@ impl User {
     /// The refunds of an order, oldest first.
     pub async fn refunds(&self, order: &Value) -> Vec<Value> {
         items(&self.client.get(&format!("/api/v1/orders/{}/refunds", text(order, "id"))).await.ok())
+    }
+
+    /// Where one of the refunds of an order stands.
+    pub async fn refund_status(&self, order: &Value, refund: &Value) -> String {
+        let refunds = self.refunds(order).await;
+        text(
+            refunds.iter().find(|there| there["id"] == refund["id"]).expect("the refund is listed"),
+            "status",
+        )
     }
 
     pub async fn put_in_cart(&self, sku: &str, quantity: i64) {

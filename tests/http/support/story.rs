@@ -144,13 +144,15 @@ impl User {
     }
 }
 
-pub(super) fn items(list: &Value) -> Vec<Value> {
+/// The items of a list.
+pub fn items(list: &Value) -> Vec<Value> {
     let items = if list.is_array() { list } else { &list["items"] };
     items.as_array().cloned().unwrap_or_default()
 }
 
+/// A member that is a text.
 #[track_caller]
-pub(super) fn text(value: &Value, name: &str) -> String {
+pub fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
 }
 
