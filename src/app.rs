@@ -16,7 +16,7 @@ use crate::payments::{Channel, Provider};
 use crate::platform::bus::{self, Bus, Subscription};
 use crate::platform::ctx::{Ctx, Parts};
 use crate::platform::db::{Db, Work};
-use crate::platform::inbox::{Handler, Inbox};
+use crate::platform::inbox::{self, Handler, Inbox};
 use crate::platform::kv::Kv;
 use crate::platform::secrets::Secrets;
 use crate::platform::worker::Worker;
@@ -53,9 +53,10 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 15] = [
+    let tables: [&[&'static Code]; 16] = [
         common::CODES,
         bus::CODES,
+        inbox::CODES,
         alerts::CODES,
         staff::CODES,
         identity::CODES,
@@ -243,7 +244,7 @@ fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
 }
 
 /// Who settles which kind of notice.
-fn inbox() -> Inbox {
+fn notice_handlers() -> Inbox {
     Inbox::new(vec![
         Handler::new(payments::PAYMENT_NEWS, |ctx, n| Box::pin(payments::settle_notice(ctx, n))),
         Handler::new(payments::REFUND_NEWS, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
@@ -253,7 +254,7 @@ fn inbox() -> Inbox {
 }
 
 fn workers(mini: &Mini, channel: &Channel) -> Vec<Worker> {
-    let inbox = Arc::new(inbox());
+    let inbox = Arc::new(notice_handlers());
     let settling = inbox.clone();
     let (paying, refunding, shipping_mini, messages_mini) =
         (channel.clone(), channel.clone(), mini.clone(), mini.clone());

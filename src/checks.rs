@@ -78,7 +78,11 @@ async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Resul
 }
 
 async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
-    report.waiting =
-        vec![("dead letters", bus::count_parked(conn).await?), ("open alerts", alerts::count(conn).await?)];
+    report.waiting = vec![
+        ("dead letters", bus::count_parked(conn).await?),
+        ("parked notices", inbox::count_parked(conn).await?),
+        ("mismatched payments", payments::count_mismatched(conn).await?),
+        ("open alerts", alerts::count(conn).await?),
+    ];
     Ok(())
 }

@@ -72,7 +72,6 @@ pub struct Metrics {
     deliveries: Family<Labels<2>, Counter>,
     outbound: Family<Labels<2>, Counter>,
     gauges: Family<Labels<1>, Gauge>,
-    write_retries: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -89,7 +88,6 @@ impl Default for Metrics {
         let deliveries = Family::<Labels<2>, Counter>::default();
         let outbound = Family::<Labels<2>, Counter>::default();
         let gauges = Family::<Labels<1>, Gauge>::default();
-        let write_retries = Counter::default();
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
         registry.register(
@@ -113,18 +111,7 @@ impl Default for Metrics {
             "Levels: outbox lag, dead letters, open alerts, work that waits",
             gauges.clone(),
         );
-        registry.register("write_retries", "Transactions run again after a conflict", write_retries.clone());
-        Self {
-            registry,
-            http_requests,
-            http_seconds,
-            cache_reads,
-            cache_age,
-            deliveries,
-            outbound,
-            gauges,
-            write_retries,
-        }
+        Self { registry, http_requests, http_seconds, cache_reads, cache_age, deliveries, outbound, gauges }
     }
 }
 
@@ -155,10 +142,6 @@ impl Metrics {
 
     pub fn set(&self, what: &str, value: i64) {
         self.gauges.get_or_create(&[("of", what.to_owned())]).set(value);
-    }
-
-    pub fn write_retried(&self) {
-        self.write_retries.inc();
     }
 
     /// Prometheus text.

@@ -1,18 +1,23 @@
 //! What the people who run the shop look at: what waits for them, dead letters, alerts, the outbox, the
 //! audit log.
 
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::{Value, json};
 
-use crate::kernel::{Actor, AlertId, AuditId, Cursor, EventId, Failure, Id, Limit, Result, rfc3339};
+use crate::kernel::{
+    Actor, AlertId, AttemptId, AuditId, Cursor, EventId, Failure, Id, InboxId, Limit, Result, rfc3339,
+};
 use crate::orders;
+use crate::payments::{self, Decision};
 use crate::platform::alerts::{self, ALERT_NOT_FOUND, Alert};
 use crate::platform::audit::{self, Entry};
 use crate::platform::bus::{self, DeadLetter};
 use crate::platform::ctx::Ctx;
+use crate::platform::idempotency::Key;
+use crate::platform::inbox::{self, Parked};
 use crate::platform::web::{Body, List, NoContent, Reply, Tag};
 use crate::refunds::{self, RefundState};
 use crate::staff::StaffAuth;
@@ -168,6 +173,71 @@ pub struct Todo {
     pub refunds_manual: i64,
     pub alerts: i64,
     pub dead_letters: i64,
+    /// Notices of the outside that nobody here could settle.
+    pub parked_notices: i64,
+    /// Payments that are not what was asked for.
+    pub mismatched_payments: i64,
+}
+
+/// A notice of the outside that nobody here could settle.
+#[derive(Debug, Object)]
+pub struct ParkedNoticeView {
+    pub id: InboxId,
+    /// Who told us.
+    pub source: String,
+    /// Their number of it.
+    pub external_id: String,
+    pub kind: String,
+    pub attempts: i64,
+    pub received_at: String,
+    /// Why it could not be settled.
+    pub error: String,
+}
+
+impl From<Parked> for ParkedNoticeView {
+    fn from(notice: Parked) -> Self {
+        Self {
+            id: notice.id,
+            source: notice.source,
+            external_id: notice.external_id,
+            kind: notice.kind,
+            attempts: notice.attempts,
+            received_at: rfc3339(notice.received_ms),
+            error: notice.error.unwrap_or_default(),
+        }
+    }
+}
+
+/// Why something is done.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub struct NoticeReplay {
+    /// For the audit log.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    pub reason: String,
+}
+
+impl Example for NoticeReplay {
+    fn example() -> Self {
+        Self { reason: "原因已排除".to_owned() }
+    }
+}
+
+/// What a mismatched payment is.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub struct PaymentDecisionInput {
+    /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all.
+    pub decision: Decision,
+    /// For the audit log.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    pub reason: String,
+}
+
+impl Example for PaymentDecisionInput {
+    fn example() -> Self {
+        Self { decision: Decision::Orphan, reason: "金额不符，退回".to_owned() }
+    }
 }
 
 pub struct OperationsApi {
@@ -220,7 +290,82 @@ impl OperationsApi {
             refunds_manual: refunds::count(conn, &[RefundState::Manual, RefundState::Abnormal]).await?,
             alerts: alerts::count(conn).await?,
             dead_letters: bus::count_parked(conn).await?,
+            parked_notices: inbox::count_parked(conn).await?,
+            mismatched_payments: payments::count_mismatched(conn).await?,
         }))
+    }
+
+    /// List parked notices
+    ///
+    /// What WeChat told and nobody here could settle, newest first. Changes nothing.
+    ///
+    /// Errors: `unauthenticated`, `invalid_request`.
+    #[oai(path = "/parked-notices", method = "get", operation_id = "listParkedNotices")]
+    async fn parked_notices(
+        &self,
+        _auth: StaffAuth,
+        /// 1 to 100, 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<Cursor>>,
+    ) -> Reply<Json<List<ParkedNoticeView>>> {
+        let limit = Limit::parse(limit.0)?;
+        let conn = &mut *self.ctx.db.reader().await?;
+        let page = inbox::parked(conn, cursor.0.as_ref(), limit).await?;
+        Ok(List::from_page(page, ParkedNoticeView::from))
+    }
+
+    /// Replay a parked notice
+    ///
+    /// Has the notice settled once more; it is idempotent like any other. Leaves an audit row.
+    ///
+    /// Errors: `unauthenticated`, `notice_not_parked`.
+    #[oai(path = "/parked-notices/:notice_id/replay", method = "post", operation_id = "replayParkedNotice")]
+    async fn replay_notice(
+        &self,
+        auth: StaffAuth,
+        notice_id: Path<InboxId>,
+        body: Body<NoticeReplay>,
+    ) -> Reply<NoContent> {
+        let (ctx, actor, id, reason) = (&self.ctx, &auth.actor(), &notice_id.0, body.reason.as_str());
+        ctx.db
+            .write(|tx| {
+                Box::pin(async move {
+                    inbox::replay(tx, ctx, id).await?;
+                    let entry = Entry {
+                        actor,
+                        operation: "replayParkedNotice",
+                        object: id.as_str(),
+                        before: Some(json!({ "state": "PARKED" })),
+                        after: Some(json!({ "state": "NEW", "reason": reason })),
+                    };
+                    audit::record(tx, ctx, entry).await
+                })
+            })
+            .await?;
+        Ok(NoContent::Done)
+    }
+
+    /// Decide a mismatched payment
+    ///
+    /// A payment whose amount, currency, app or merchant is not what was asked for waits for a person. ORPHAN
+    /// sends the money back in full; SUCCEEDED pays the order, only if amount and currency are what it asks
+    /// for. Closes the alert and leaves an audit row.
+    ///
+    /// Errors: `unauthenticated`, `payment_not_found`, `payment_not_decidable`.
+    #[oai(path = "/payments/:attempt_id/decide", method = "post", operation_id = "decidePayment")]
+    async fn decide_payment(
+        &self,
+        auth: StaffAuth,
+        attempt_id: Path<AttemptId>,
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 128))] key: Header<String>,
+        body: Body<PaymentDecisionInput>,
+    ) -> Reply<NoContent> {
+        let actor = auth.actor();
+        let key = Key::new(&actor, "decidePayment", &key, &json!([attempt_id.0, body.raw()]))?;
+        payments::decide(&self.ctx, &actor, &key, &attempt_id, body.decision, &body.reason).await?;
+        Ok(NoContent::Done)
     }
 
     /// List dead letters

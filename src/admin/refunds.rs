@@ -10,7 +10,7 @@ use crate::kernel::{Cursor, Failure, Limit, RefundId, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::web::{Answer, Body, List, Reply, Tag};
-use crate::refunds::{self, REFUND_NOT_FOUND, RefundState, RefundView, refund_view};
+use crate::refunds::{self, Fault, REFUND_NOT_FOUND, RefundState, RefundView, refund_view};
 use crate::staff::StaffAuth;
 
 /// An approval.
@@ -19,6 +19,8 @@ use crate::staff::StaffAuth;
 pub struct RefundApproval {
     /// Needed when goods come back: true puts them on the shelf again.
     pub sellable: Option<bool>,
+    /// MERCHANT: it was the shop's fault, so a used coupon comes back after shipping, too. NONE unless told.
+    pub fault: Option<Fault>,
     /// The customer reads it.
     #[oai(validator(max_length = 200))]
     pub note: Option<String>,
@@ -26,7 +28,9 @@ pub struct RefundApproval {
 
 impl Example for RefundApproval {
     fn example() -> Self {
-        Self { sellable: Some(true), note: Some("已收到退货，完好".to_owned()) }
+        Self {
+            sellable: Some(true), fault: Some(Fault::None), note: Some("已收到退货，完好".to_owned())
+        }
     }
 }
 
@@ -116,7 +120,16 @@ impl AdminRefundsApi {
         let actor = auth.actor();
         let key = Key::new(&actor, "approveRefund", &key, &json!([refund_id.0, body.raw()]))?;
         let note = body.note.as_deref().unwrap_or_default();
-        let done = refunds::approve(&self.ctx, &actor, &key, &refund_id, body.sellable, note).await?;
+        let done = refunds::approve(
+            &self.ctx,
+            &actor,
+            &key,
+            &refund_id,
+            body.sellable,
+            body.fault.unwrap_or(Fault::None),
+            note,
+        )
+        .await?;
         Ok(Answer::of(self.view(&refund_id).await?, &done))
     }
 

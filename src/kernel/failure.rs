@@ -58,6 +58,7 @@ struct Inner {
     field: Option<String>,
     extra: Map<String, Value>,
     retry_after_s: Option<u32>,
+    again: bool,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -69,6 +70,7 @@ impl Failure {
             field: None,
             extra: Map::new(),
             retry_after_s: None,
+            again: false,
             cause: None,
         }))
     }
@@ -112,6 +114,17 @@ impl Failure {
     pub fn cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
+    }
+
+    /// Marks a refusal that was remembered from an earlier request.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.0.again = true;
+        self
+    }
+
+    pub fn is_again(&self) -> bool {
+        self.0.again
     }
 
     pub fn code(&self) -> &'static Code {

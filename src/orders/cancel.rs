@@ -45,10 +45,11 @@ pub async fn cancel(
                 Actor::Staff(_) => CloseReason::Staff,
                 Actor::System(_) => CloseReason::Timeout,
             };
-            match order.status {
+            let before = order.status;
+            match before {
                 OrderStatus::PendingPayment => cancel_held(tx, ctx, &mut order, actor, by, reason).await?,
                 // Being cancelled already: that is what was asked for.
-                OrderStatus::Closing => {}
+                OrderStatus::Closing => return Ok(Cancelled { status: before.to_string() }),
                 _ => return Err(Failure::new(&ORDER_NOT_CANCELLABLE)),
             }
             if let Actor::Staff(_) = actor {
@@ -56,7 +57,7 @@ pub async fn cancel(
                     actor,
                     operation: "cancelOrderByStaff",
                     object: id.as_str(),
-                    before: Some(json!({ "status": OrderStatus::PendingPayment })),
+                    before: Some(json!({ "status": before })),
                     after: Some(json!({ "status": order.status, "reason": reason })),
                 };
                 audit::record(tx, ctx, entry).await?;

@@ -3,6 +3,7 @@
 use super::state;
 use crate::kernel::{Millis, OrderId, Result, minute_ms};
 use crate::platform::db::Conn;
+use crate::pricing::Share;
 
 /// Rows of a violated rule that are shown.
 const SHOWN: i64 = 20;
@@ -58,7 +59,7 @@ const RULES: &[(&str, &str)] = &[
          AND m.coupon_id = o.coupon_id AND m.kind = 'GIVEN_BACK')",
     ),
     (
-        "orders: net of a line is gross minus its shares, and not below zero",
+        "orders: a line is its price times its quantity, and its net is from zero to that",
         "SELECT id FROM order_lines WHERE net_minor < 0 OR net_minor > gross_minor \
          OR gross_minor <> unit_price_minor * quantity",
     ),
@@ -120,6 +121,10 @@ pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String
             .await?;
         found.push((*rule, rows.into_iter().map(|(id,)| id).collect()));
     }
+    found.push((
+        "orders: the shares of a line are what it was discounted by, each at least 0",
+        wrong_shares(conn).await?,
+    ));
     found.push(("orders: every move is in the transition table", illegal_moves(conn).await?));
     Ok(found)
 }
@@ -146,4 +151,34 @@ pub async fn stuck(conn: &mut Conn, now_ms: Millis) -> Result<Vec<OrderId>> {
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Lines whose stored shares do not add up to their discount, page by page.
+async fn wrong_shares(conn: &mut Conn) -> Result<Vec<String>> {
+    const PAGE: i64 = 1_000;
+    let mut wrong = Vec::new();
+    let mut after = String::new();
+    loop {
+        let lines: Vec<(String, i64, i64, String)> = sqlx::query_as(
+            "SELECT id, gross_minor, net_minor, shares FROM order_lines WHERE id > ? \
+             AND (gross_minor <> net_minor OR shares <> '[]') ORDER BY id LIMIT ?",
+        )
+        .bind(&after)
+        .bind(PAGE)
+        .fetch_all(&mut *conn)
+        .await?;
+        let Some((last, ..)) = lines.last() else { return Ok(wrong) };
+        after.clone_from(last);
+        for (id, gross_minor, net_minor, shares) in lines {
+            let shares: Vec<Share> = serde_json::from_str(&shares).unwrap_or_default();
+            let taken: i64 = shares.iter().map(|share| share.minor).sum();
+            if taken != gross_minor - net_minor || shares.iter().any(|share| share.minor < 0) {
+                wrong.push(id);
+            }
+        }
+        if wrong.len() >= SHOWN as usize {
+            wrong.truncate(SHOWN as usize);
+            return Ok(wrong);
+        }
+    }
 }

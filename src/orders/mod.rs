@@ -64,6 +64,7 @@ codes! {
     QUANTITY_NOT_SHIPPABLE: 409 "quantity_not_shippable" "More than is left to ship of this line.";
     ORDER_CHANGED: 409 "order_changed" "Somebody changed this order at the same moment. Read it and try again.";
     HOLD_NOT_SET: 409 "order_not_on_hold" "This order is not on hold.";
+    REFUND_OPEN: 409 "refund_open" "A refund of this order is open; what follows from it comes first.";
     REFUND_EXCEEDS_PAID: 409 "refund_exceeds_paid" "More than is left of what was paid.";
     QUANTITY_NOT_REFUNDABLE: 409 "quantity_not_refundable" "More than is left to refund of this line.";
 }

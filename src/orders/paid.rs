@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{CloseReason, HOLD_NOT_SET, Order, OrderMove, OrderStatus, sql};
+use super::{CloseReason, HOLD_NOT_SET, Order, OrderMove, OrderStatus, REFUND_OPEN, sql};
 use crate::cart;
 use crate::catalog::stock;
 use crate::coupons;
@@ -115,8 +115,11 @@ pub async fn release_hold(
     key.run(ctx, |tx| {
         Box::pin(async move {
             let mut order = hold(tx, id).await?;
-            if order.ship_hold_ms.is_none() || order.open_refunds > 0 {
+            if order.ship_hold_ms.is_none() {
                 return Err(Failure::new(&HOLD_NOT_SET));
+            }
+            if order.open_refunds > 0 {
+                return Err(Failure::new(&REFUND_OPEN));
             }
             sql::set_hold(tx, id, None).await?;
             advance(tx, ctx, &mut order, OrderMove::HoldReleased, actor, json!({ "reason": reason })).await?;

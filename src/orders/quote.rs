@@ -135,6 +135,7 @@ pub(super) async fn work_out(
             )
         }
     };
+    let places = request.lines.as_deref();
     if lines.is_empty() {
         return Err(Failure::new(&CART_EMPTY).field("/lines"));
     }
@@ -144,7 +145,7 @@ pub(super) async fn work_out(
             format!("at most {LINES_MAX} different SKUs fit into one order"),
         ));
     }
-    let offers = sold_offers(conn, &request.store_id, &lines).await?;
+    let offers = sold_offers(conn, &request.store_id, &lines, places).await?;
     let terms = coupons::terms(conn, ctx, user, &request.store_id, &request.coupon_ids).await?;
     let priced_lines: Vec<LineIn> = lines
         .iter()
@@ -185,24 +186,33 @@ fn merged(lines: &[WantedLine]) -> Vec<WantedLine> {
 }
 
 /// The offers of these lines, in their order; each is on sale and there is enough of it.
-async fn sold_offers(conn: &mut Conn, store: &StoreId, lines: &[WantedLine]) -> Result<Vec<Offer>> {
+async fn sold_offers(
+    conn: &mut Conn,
+    store: &StoreId,
+    lines: &[WantedLine],
+    asked: Option<&[WantedLine]>,
+) -> Result<Vec<Offer>> {
+    // The line as the client sent it; a line of the cart has no place in the request.
+    let at = |failure: Failure, sku: &SkuId, member: &str| {
+        let place = asked.and_then(|lines| lines.iter().position(|line| line.sku_id == *sku));
+        let failure = failure.with("sku_id", sku.as_str().into());
+        match place {
+            Some(index) => failure.field(format!("/lines/{index}{member}")),
+            None => failure,
+        }
+    };
     let skus: Vec<SkuId> = lines.iter().map(|line| line.sku_id.clone()).collect();
     let offers = catalog::offers(conn, store, &skus).await?;
     lines
         .iter()
-        .enumerate()
-        .map(|(index, line)| {
+        .map(|line| {
             let offer = offers.iter().find(|offer| offer.sku_id == line.sku_id && offer.on_sale);
             let Some(offer) = offer else {
-                return Err(Failure::new(&SKU_NOT_SOLD)
-                    .field(format!("/lines/{index}"))
-                    .with("sku_id", line.sku_id.as_str().into()));
+                return Err(at(Failure::new(&SKU_NOT_SOLD), &line.sku_id, ""));
             };
             if offer.available < line.quantity {
-                return Err(Failure::new(&QUANTITY_NOT_AVAILABLE)
-                    .field(format!("/lines/{index}/quantity"))
-                    .with("sku_id", line.sku_id.as_str().into())
-                    .with("available", offer.available.into()));
+                let failure = Failure::new(&QUANTITY_NOT_AVAILABLE).with("available", offer.available.into());
+                return Err(at(failure, &line.sku_id, "/quantity"));
             }
             Ok(offer.clone())
         })

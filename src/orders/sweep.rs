@@ -1,7 +1,7 @@
 //! The backstop: what a lost message left behind. Each look is an index range and bounded.
 
 use super::{cancel, complete, sql};
-use crate::kernel::{Millis, Result, minute_ms};
+use crate::kernel::{Millis, OrderId, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 
 const BATCH: i64 = 200;
@@ -23,10 +23,17 @@ pub async fn sweep(ctx: &Ctx) -> Result<usize> {
     };
     for id in &unpaid {
         tracing::warn!(order.id = %id, "the sweep times out order {id}: its deadline message is late");
-        ctx.db.write(|tx| Box::pin(cancel::time_out(tx, ctx, id))).await?;
+        go_on(id, ctx.db.write(|tx| Box::pin(cancel::time_out(tx, ctx, id))).await);
     }
     for id in &due {
-        ctx.db.write(|tx| Box::pin(complete::look_again(tx, ctx, id))).await?;
+        go_on(id, ctx.db.write(|tx| Box::pin(complete::look_again(tx, ctx, id))).await);
     }
     Ok(unpaid.len() + due.len())
+}
+
+/// One order that can't be moved keeps no other from its turn.
+fn go_on(id: &OrderId, result: Result<()>) {
+    if let Err(failure) = result {
+        tracing::error!(order.id = %id, "the sweep can't move order {id}: {failure}");
+    }
 }

@@ -8,6 +8,7 @@ mod api;
 mod callbacks;
 mod client_result;
 mod close;
+mod decide;
 mod invariants;
 mod provider;
 mod settle;
@@ -18,13 +19,16 @@ mod worker;
 pub use api::{AttemptView, PaymentsApi, attempt_views};
 pub use callbacks::receive;
 pub use close::on_order_closing;
+pub use decide::{Decision, decide};
 pub use invariants::invariants;
 pub use provider::{
     ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState,
     Standing,
 };
 pub use settle::settle_notice;
-pub use sql::{Attempt, by_id, by_number, by_transaction, of_order, paid_attempt, record_of};
+pub use sql::{
+    Attempt, by_id, by_number, by_transaction, count_mismatched, of_order, paid_attempt, record_of,
+};
 pub use start::start;
 pub use worker::{next_due, tick};
 
@@ -38,6 +42,10 @@ codes! {
     PAYMENT_CLOSING: 409 "payment_closing" "An earlier payment of this order is being closed. Try again in a moment.";
     PAYMENT_REFUSED: 502 "payment_refused" "The payment channel refused to start this payment.";
     PAYMENT_CHANNEL_UNAVAILABLE: 503 "payment_channel_unavailable" "The payment channel does not answer. Repeat the request: it can't be paid twice.";
+    CURRENCY_NOT_PAYABLE: 409 "currency_not_payable" "No configured payment channel takes the currency of this order.";
+    SIGNATURE_INVALID: 401 "signature_invalid" "The notice is not signed by the payment channel, or is too old.";
+    PAYMENT_NOT_FOUND: 404 "payment_not_found" "There is no such payment attempt.";
+    PAYMENT_NOT_DECIDABLE: 409 "payment_not_decidable" "Only a mismatched payment is decided by a person, and only once; it can pay the order only if its amount and currency are what the order asks for.";
     NO_OPENID: 409 "wechat_account_required" "Paying with WeChat needs a WeChat sign-in of this mini-program.";
 }
 

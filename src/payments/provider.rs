@@ -4,8 +4,8 @@
 use poem::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::ProviderKind;
-use crate::kernel::{Failure, Millis, Result, common};
+use super::{ProviderKind, SIGNATURE_INVALID};
+use crate::kernel::{Currency, Failure, Millis, Result};
 use crate::wechat::pay::{
     self, Notice, NoticeHeaders, NoticeResource, Pay, PayError, PaymentParams, Prepay, RefundCall, RefundOf,
     RefundStatus, TradeState, Transaction,
@@ -132,6 +132,13 @@ impl Provider {
         }
     }
 
+    /// Does the channel take this currency? WeChat Pay's JSAPI payments of mainland merchants are in CNY.
+    pub fn takes(&self, currency: Currency) -> bool {
+        match self {
+            Self::WechatPay(_) => currency == Currency::Cny,
+        }
+    }
+
     fn wechat(&self) -> &Pay {
         let Self::WechatPay(pay) = self;
         pay
@@ -211,9 +218,10 @@ impl Provider {
     /// Not signed by the channel, too old, or not readable: nothing of it is to be believed.
     pub fn parse_callback(&self, headers: &HeaderMap, body: &[u8]) -> Result<Verified> {
         let headers = NoticeHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()));
-        let notice = self.wechat().parse_notice(&headers, body).map_err(|error| {
-            Failure::new(&common::UNAUTHENTICATED).detail("The signature does not hold.").cause(error)
-        })?;
+        let notice = self
+            .wechat()
+            .parse_notice(&headers, body)
+            .map_err(|error| Failure::new(&SIGNATURE_INVALID).cause(error))?;
         self.verified(notice)
     }
 

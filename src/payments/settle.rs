@@ -8,7 +8,7 @@ use super::sql::{self, Attempt};
 use super::start::CHANNEL_ACTOR;
 use super::{AttemptStatus, ORDER_ALREADY_PAID, PaidNews};
 use crate::events::Event;
-use crate::kernel::{Actor, Failure, OrderId, Result, day_ms};
+use crate::kernel::{Actor, AttemptId, Failure, OrderId, Result, day_ms};
 use crate::orders::{self, Order, OrderMove};
 use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
@@ -118,16 +118,28 @@ async fn orphaned(
 ) -> Result<()> {
     let actor = Actor::System(CHANNEL_ACTOR);
     tracing::warn!(order.id = %order.id, "payment {} of order {} is an orphan", attempt.id, order.id);
-    let detail = json!({ "attempt": attempt.id, "amount_minor": news.total_minor });
-    orders::record(tx, ctx, order, OrderMove::PaymentOrphaned, &actor, detail).await?;
     orders::attempt_ended(tx, ctx, order, &attempt.id, &actor, "orphan").await?;
+    stage_orphan(tx, ctx, order, &attempt.id, news.total_minor, &actor).await?;
+    confirm_close_if_last(tx, ctx, order).await
+}
+
+/// Tells whoever refunds that this payment goes back in full.
+pub(super) async fn stage_orphan(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    attempt: &AttemptId,
+    amount_minor: i64,
+    actor: &Actor,
+) -> Result<()> {
+    let detail = json!({ "attempt": attempt, "amount_minor": amount_minor });
+    orders::record(tx, ctx, order, OrderMove::PaymentOrphaned, actor, detail).await?;
     let event = Event::PaymentOrphaned {
         order_id: order.id.clone(),
         user_id: order.user_id.clone(),
-        attempt_id: attempt.id.clone(),
+        attempt_id: attempt.clone(),
     };
-    orders::stage(tx, ctx, order, event).await?;
-    confirm_close_if_last(tx, ctx, order).await
+    orders::stage(tx, ctx, order, event).await
 }
 
 async fn mismatch(

@@ -286,6 +286,36 @@ pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// Payments that a person has to decide.
+///
+/// # Errors
+/// The database.
+pub async fn count_mismatched(conn: &mut Conn) -> Result<i64> {
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH'")
+        .fetch_one(conn)
+        .await?;
+    Ok(count)
+}
+
+/// A person decided what a mismatched payment is.
+pub async fn decide_mismatch(conn: &mut Conn, id: &AttemptId, to: AttemptStatus) -> Result<bool> {
+    let moved = changed(
+        sqlx::query("UPDATE payment_attempts SET status = ? WHERE id = ? AND status = 'MISMATCH'")
+            .bind(to)
+            .bind(id)
+            .execute(&mut *conn)
+            .await,
+    )?;
+    if moved {
+        sqlx::query("UPDATE payment_records SET kind = ? WHERE attempt_id = ?")
+            .bind(to)
+            .bind(id)
+            .execute(conn)
+            .await?;
+    }
+    Ok(moved)
+}
+
 pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Attempt>> {
     Ok(sqlx::query_as(concat!(
         "SELECT ",
@@ -301,7 +331,7 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Atte
 
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
     let (next,): (Option<i64>,) =
-        sqlx::query_as("SELECT MIN(next_ms) FROM payment_attempts WHERE next_ms IS NOT NULL")
+        sqlx::query_as("SELECT MIN(CASE WHEN lease_until_ms > next_ms THEN lease_until_ms ELSE next_ms END) FROM payment_attempts WHERE next_ms IS NOT NULL")
             .fetch_one(conn)
             .await?;
     Ok(next)

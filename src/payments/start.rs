@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::sql::{self, Attempt};
 use super::{
-    AttemptStatus, Channel, ChannelError, NO_OPENID, ORDER_ALREADY_PAID, ORDER_NOT_PAYABLE,
-    PAYMENT_CHANNEL_UNAVAILABLE, PAYMENT_CLOSING, PAYMENT_REFUSED, PAYMENT_UNDER_REVIEW,
+    AttemptStatus, CURRENCY_NOT_PAYABLE, Channel, ChannelError, NO_OPENID, ORDER_ALREADY_PAID,
+    ORDER_NOT_PAYABLE, PAYMENT_CHANNEL_UNAVAILABLE, PAYMENT_CLOSING, PAYMENT_REFUSED, PAYMENT_UNDER_REVIEW,
     PAYMENT_WINDOW_CLOSING, QUERY_AFTER_MS, settle,
 };
 use crate::events::Event;
@@ -47,19 +47,27 @@ pub async fn start(
     key: &Key,
     id: &OrderId,
 ) -> Result<Done<ToPay>> {
-    settle::refuse_when_gated(ctx, id).await?;
     if let Some(done) = key.begin::<Started>(ctx).await? {
         let attempt = sql::by_id(&mut *ctx.db.reader().await?, &done.value.attempt_id).await?;
         let attempt = attempt.ok_or_else(|| Failure::new(&ORDER_NOT_PAYABLE))?;
         return Ok(Done { value: to_pay(channel, attempt)?, replayed: done.replayed });
     }
-    match start_fresh(ctx, channel, user, key, id).await {
+    match start_owned(ctx, channel, user, key, id).await {
         Ok(value) => Ok(Done { value, replayed: false }),
         Err(failure) => {
             key.abandon(ctx, &failure).await;
             Err(failure)
         }
     }
+}
+
+/// The gate answers only to the one whose order it is.
+async fn start_owned(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id: &OrderId) -> Result<ToPay> {
+    if orders::find_owned(&mut *ctx.db.reader().await?, id, user).await?.is_none() {
+        return Err(Failure::new(&ORDER_NOT_FOUND));
+    }
+    settle::refuse_when_gated(ctx, id).await?;
+    start_fresh(ctx, channel, user, key, id).await
 }
 
 async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id: &OrderId) -> Result<ToPay> {
@@ -77,7 +85,7 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
     };
     let attempt = &attempt;
     let prepay_id = &prepay_id;
-    let prepaid = ctx
+    let (prepaid, pay_status) = ctx
         .db
         .write(|tx| {
             Box::pin(async move {
@@ -90,13 +98,14 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
                 if prepaid {
                     key.finish(tx, &Started { attempt_id: attempt.id.clone() }).await?;
                 }
-                Ok(prepaid)
+                Ok((prepaid, order.pay_status))
             })
         })
         .await?;
     if !prepaid {
         // Paid or cancelled while the channel was asked: nothing to pay goes to the client.
-        return Err(Failure::new(&ORDER_NOT_PAYABLE));
+        let paid = pay_status == PayStatus::Paid;
+        return Err(Failure::new(if paid { &ORDER_ALREADY_PAID } else { &ORDER_NOT_PAYABLE }));
     }
     let attempt =
         Attempt { status: AttemptStatus::Prepaid, prepay_id: Some(prepay_id.clone()), ..attempt.clone() };
@@ -119,7 +128,7 @@ async fn open(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, user: &UserId, id: 
     if order.user_id != *user {
         return Err(Failure::new(&ORDER_NOT_FOUND));
     }
-    payable_now(tx, ctx, &order).await?;
+    payable_now(tx, ctx, channel, &order).await?;
     if let Some(open) = &order.open_attempt {
         let attempt = sql::by_id(tx, open).await?;
         return match attempt {
@@ -140,7 +149,7 @@ async fn open(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, user: &UserId, id: 
     Ok(attempt)
 }
 
-async fn payable_now(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order) -> Result<()> {
+async fn payable_now(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, order: &Order) -> Result<()> {
     if order.pay_status == PayStatus::Paid {
         return Err(Failure::new(&ORDER_ALREADY_PAID));
     }
@@ -149,6 +158,9 @@ async fn payable_now(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order) -> Result<()> {
     }
     if sql::has_mismatch(tx, &order.id).await? {
         return Err(Failure::new(&PAYMENT_UNDER_REVIEW));
+    }
+    if !channel.provider.takes(order.currency) {
+        return Err(Failure::new(&CURRENCY_NOT_PAYABLE));
     }
     if order.pay_before_ms - ctx.clock.now_ms() < PAY_WINDOW_MS {
         return Err(Failure::new(&PAYMENT_WINDOW_CLOSING));

@@ -17,6 +17,9 @@ use crate::kernel::{Actor, Failure, Millis, Result, common};
 /// How long an operation that calls out may hold its key before a repeat takes over.
 const LEASE_MS: Millis = 30_000;
 
+/// Keys that one clean-up forgets: the writer is not kept from others for long.
+const CLEAN_UP_BATCH: i64 = 500;
+
 /// The key of one request: who asks for which operation, under which `Idempotency-Key`, with which body.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -206,9 +209,10 @@ impl Key {
     }
 }
 
-/// A stale quote is refused with a new one each time, so it is never remembered.
+/// A refusal that says "try again" is not remembered, nor a stale quote: it is refused with a new one each time.
 fn is_remembered(failure: &Failure) -> bool {
-    failure.is_final() && failure.code().code != "quote_changed"
+    let passing = ["quote_changed", "order_changed"];
+    failure.is_final() && failure.retry_after().is_none() && !passing.contains(&failure.code().code)
 }
 
 fn outcome_json<T: Serialize>(value: &T) -> Result<String> {
@@ -226,11 +230,17 @@ fn refusal_again(ctx: &Ctx, problem: &Value) -> Failure {
         // Remembered by another version of the program.
         return Failure::internal("replaying a refusal", format!("unknown code {}", text("code")));
     };
-    let failure = Failure::new(code).detail(text("detail"));
-    match text("field") {
-        "" => failure,
-        field => failure.field(field),
+    let own = ["type", "title", "status", "code", "detail", "field", "request_id"];
+    let mut failure = Failure::new(code).detail(text("detail")).again();
+    if !text("field").is_empty() {
+        failure = failure.field(text("field"));
     }
+    for (name, value) in problem.as_object().into_iter().flatten() {
+        if !own.contains(&name.as_str()) {
+            failure = failure.with(name, value.clone());
+        }
+    }
+    failure
 }
 
 async fn find(conn: &mut Conn, key: &Key) -> Result<Option<Row>> {
@@ -313,11 +323,25 @@ async fn release(tx: &mut Tx<'_>, key: &Key) -> Result<()> {
     Ok(())
 }
 
-/// Forgets keys older than a day, some at a time.
+/// Forgets some keys of before `before_ms`; the next sweep goes on.
 ///
 /// # Errors
 /// The database.
 pub async fn delete_old(tx: &mut Tx<'_>, before_ms: Millis) -> Result<()> {
-    sqlx::query("DELETE FROM idempotency WHERE created_ms < ?").bind(before_ms).execute(&mut **tx).await?;
+    let old: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT principal, operation, idem_key FROM idempotency WHERE created_ms < ? ORDER BY created_ms LIMIT ?",
+    )
+    .bind(before_ms)
+    .bind(CLEAN_UP_BATCH)
+    .fetch_all(&mut **tx)
+    .await?;
+    for (principal, operation, key) in &old {
+        sqlx::query("DELETE FROM idempotency WHERE principal = ? AND operation = ? AND idem_key = ?")
+            .bind(principal)
+            .bind(operation)
+            .bind(key)
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }

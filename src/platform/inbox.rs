@@ -10,7 +10,11 @@ use sqlx::FromRow;
 use super::alerts;
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Conn, Tx, Work, changed, inserted};
-use crate::kernel::{InboxId, Millis, Result, minute_ms};
+use crate::kernel::{Cursor, Failure, InboxId, Limit, Millis, Page, Result, codes, minute_ms};
+
+codes! {
+    NOTICE_NOT_PARKED: 404 "notice_not_parked" "There is no such notice that waits for a person.";
+}
 
 /// Rows that one round works on.
 const BATCH: i64 = 64;
@@ -212,6 +216,65 @@ pub async fn overdue(conn: &mut Conn, before_ms: Millis, limit: i64) -> Result<V
             .fetch_all(conn)
             .await?;
     Ok(rows.into_iter().map(|(id, kind)| format!("{id} {kind}")).collect())
+}
+
+/// How many notices wait for a person.
+///
+/// # Errors
+/// The database.
+pub async fn count_parked(conn: &mut Conn) -> Result<i64> {
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM inbox WHERE state = 'PARKED'").fetch_one(conn).await?;
+    Ok(count)
+}
+
+/// A notice that nobody could settle.
+#[derive(Debug, Clone, FromRow)]
+pub struct Parked {
+    pub id: InboxId,
+    pub source: String,
+    pub external_id: String,
+    pub kind: String,
+    pub attempts: i64,
+    pub received_ms: Millis,
+    pub error: Option<String>,
+}
+
+/// Parked notices, newest first.
+///
+/// # Errors
+/// The database.
+pub async fn parked(conn: &mut Conn, after: Option<&Cursor>, limit: Limit) -> Result<Page<Parked>> {
+    let rows: Vec<Parked> = sqlx::query_as(
+        "SELECT id, source, external_id, kind, attempts, received_ms, error FROM inbox \
+         WHERE state = 'PARKED' AND id < ? ORDER BY id DESC LIMIT ?",
+    )
+    .bind(after.map_or("~", Cursor::key))
+    .bind(limit.and_one())
+    .fetch_all(conn)
+    .await?;
+    Ok(Page::cut(rows, limit, |row| row.id.to_string()))
+}
+
+/// Has a parked notice settled once more.
+///
+/// # Errors
+/// `notice_not_parked`.
+pub async fn replay(tx: &mut Tx<'_>, ctx: &Ctx, id: &InboxId) -> Result<()> {
+    let moved = changed(
+        sqlx::query(
+            "UPDATE inbox SET state = 'NEW', attempts = 0, next_ms = ? WHERE id = ? AND state = 'PARKED'",
+        )
+        .bind(ctx.clock.now_ms())
+        .bind(id)
+        .execute(&mut **tx)
+        .await,
+    )?;
+    if !moved {
+        return Err(Failure::new(&NOTICE_NOT_PARKED));
+    }
+    tx.wake(Work::Inbox);
+    Ok(())
 }
 
 /// How long a notice may wait before `check` calls it late.

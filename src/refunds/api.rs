@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::request::{self, WantedUnits, Wish};
 use super::sql::{self, Refund, RefundLine};
-use super::{REFUND_NOT_FOUND, RefundKind, RefundState, decide};
+use super::{Fault, REFUND_NOT_FOUND, RefundKind, RefundState, decide};
 use crate::identity::UserAuth;
 use crate::kernel::{Failure, Money, OrderId, OrderLineId, RefundId, Result, rfc3339};
 use crate::orders::{self, ORDER_NOT_FOUND};
@@ -70,6 +70,8 @@ pub struct RefundView {
     pub photos: Vec<String>,
     /// What the store wrote when it decided.
     pub note: String,
+    /// Whose fault it was.
+    pub fault: Fault,
     /// It brought a compensation coupon.
     pub compensated: bool,
     pub requested_at: String,
@@ -94,6 +96,7 @@ pub fn refund_view(refund: Refund, lines: &[RefundLine]) -> RefundView {
         amount: money(refund.amount_minor),
         freight: money(refund.freight_minor),
         photos: serde_json::from_str(&refund.photos).unwrap_or_default(),
+        fault: refund.fault,
         compensated: refund.compensation_template.is_some(),
         requested_at: rfc3339(refund.requested_ms),
         approved_at: refund.approved_ms.map(rfc3339),

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::request::{self, Draft};
 use super::sql::{self, Refund};
-use super::{Fault, RefundKind, RefundState};
+use super::{Fault, RefundKind, RefundState, decide};
 use crate::events::Event;
 use crate::kernel::{Actor, AttemptId, Failure, OrderId, Result};
-use crate::orders::{self, OrderMove};
+use crate::orders::{self, Order, OrderMove};
 use crate::payments;
 use crate::platform::bus::{Delivery, Handled};
 use crate::platform::ctx::Ctx;
@@ -99,9 +99,9 @@ pub async fn on_cancelled_order_paid(ctx: &Ctx, delivery: &Delivery) -> Result<H
                     return Ok(());
                 }
                 let lines = orders::find_lines(tx, order_id).await?;
+                // The customer may have been faster and has asked for everything.
                 if lines.iter().all(|line| line.taken_back() == line.quantity) {
-                    // The customer was faster and has asked for everything.
-                    return Ok(());
+                    return approve_waiting(tx, ctx, &mut order).await;
                 }
                 let parts = request::parts(&lines, None)?;
                 let draft = Draft {
@@ -111,13 +111,21 @@ pub async fn on_cancelled_order_paid(ctx: &Ctx, delivery: &Delivery) -> Result<H
                     photos: "[]".to_owned(),
                 };
                 match request::open(tx, ctx, &mut order, &ACTOR, draft, &parts).await? {
-                    Some(refund) => {
-                        super::decide::approve_held(tx, ctx, &mut order, &refund, &ACTOR, "").await
-                    }
+                    Some(refund) => decide::approve_held(tx, ctx, &mut order, &refund, &ACTOR, "").await,
                     None => Ok(()),
                 }
             })
         })
         .await?;
     Ok(Handled::Done)
+}
+
+/// Approves what the customer has asked for already: the order was cancelled, so nobody has to decide it.
+async fn approve_waiting(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) -> Result<()> {
+    for refund in sql::of_order(tx, &order.id).await? {
+        if refund.status == RefundState::Requested {
+            decide::approve_held(tx, ctx, order, &refund, &ACTOR, "").await?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::sql::{self, Refund};
 use super::{
-    RECEIVED_GOODS_REQUIRED, REFUND_NOT_DECIDABLE, REFUND_NOT_FOUND, REFUND_NOT_RETRYABLE,
+    Fault, RECEIVED_GOODS_REQUIRED, REFUND_NOT_DECIDABLE, REFUND_NOT_FOUND, REFUND_NOT_RETRYABLE,
     REFUND_NOT_WITHDRAWABLE, RefundKind, RefundState, settle, submit,
 };
 use crate::events::Event;
@@ -56,7 +56,8 @@ async fn audit_decision(
     audit::record(tx, ctx, entry).await
 }
 
-/// Staff approves. With goods that come back, `sellable` says whether they go on the shelf again.
+/// Staff approves. With goods that come back, `sellable` says whether they go on the shelf again; `fault`
+/// decides what follows for coupons.
 ///
 /// # Errors
 /// `refund_not_found`, `refund_not_decidable`, `goods_condition_required`.
@@ -66,6 +67,7 @@ pub async fn approve(
     key: &Key,
     id: &RefundId,
     sellable: Option<bool>,
+    fault: Fault,
     note: &str,
 ) -> Result<Done<Decided>> {
     key.run(ctx, |tx| {
@@ -77,6 +79,7 @@ pub async fn approve(
                 Some(true) => sql::set_sellable(tx, id).await?,
                 _ => {}
             }
+            sql::set_fault(tx, id, fault).await?;
             approve_held(tx, ctx, &mut order, &refund, actor, note).await?;
             audit_decision(tx, ctx, actor, "approveRefund", &refund, RefundState::Approved, note).await?;
             Ok(Decided::now(RefundState::Approved))

@@ -63,6 +63,7 @@ pub async fn settle_notice(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
     };
     if news.refund_minor.is_some_and(|amount| amount != submission.amount_minor) {
         let what = format!("submitted {}, refunded {:?}", submission.amount_minor, news.refund_minor);
+        give_to_people(ctx, &refunds, &what).await?;
         return Ok(Settled::Park(format!("the amount of {} differs: {what}", news.out_refund_no)));
     }
     for refund in &refunds {
@@ -73,6 +74,25 @@ pub async fn settle_notice(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
         }
     }
     finish(ctx, notice).await
+}
+
+/// The channel refunded another amount than it was asked for: people have to look.
+async fn give_to_people(ctx: &Ctx, refunds: &[RefundId], why: &str) -> Result<()> {
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                for id in refunds {
+                    let Some(found) = sql::by_id(tx, id).await? else { continue };
+                    orders::hold(tx, &found.order_id).await?;
+                    let Some(refund) = sql::by_id(tx, id).await? else { continue };
+                    if matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
+                        submit::to_manual(tx, ctx, &refund, why).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// Each refund of the notice is where it belongs: so is the notice.

@@ -287,6 +287,12 @@ pub async fn set_settled(
     Ok(())
 }
 
+/// Whose fault it was, as staff decided.
+pub async fn set_fault(conn: &mut Conn, id: &RefundId, fault: Fault) -> Result<()> {
+    sqlx::query("UPDATE refunds SET fault = ? WHERE id = ?").bind(fault).bind(id).execute(conn).await?;
+    Ok(())
+}
+
 /// Goods that came back can be sold again.
 pub async fn set_sellable(conn: &mut Conn, id: &RefundId) -> Result<()> {
     sqlx::query("UPDATE refund_lines SET sellable_quantity = return_quantity WHERE refund_id = ?")
@@ -324,7 +330,7 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Refu
 
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Millis>> {
     let (next,): (Option<i64>,) =
-        sqlx::query_as("SELECT MIN(next_ms) FROM refunds WHERE next_ms IS NOT NULL").fetch_one(conn).await?;
+        sqlx::query_as("SELECT MIN(CASE WHEN lease_until_ms > next_ms THEN lease_until_ms ELSE next_ms END) FROM refunds WHERE next_ms IS NOT NULL").fetch_one(conn).await?;
     Ok(next)
 }
 

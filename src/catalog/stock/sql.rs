@@ -258,15 +258,15 @@ pub const UNBALANCED: &str = "SELECT store_id, sku_id FROM stock \
      WHERE available + locked + sold <> supplied ORDER BY store_id, sku_id LIMIT ?";
 
 pub const LOCKED_DIFFERS: &str = "SELECT s.store_id, s.sku_id FROM stock s WHERE s.locked <> COALESCE((\
-     SELECT SUM(l.quantity) FROM stock_locks l WHERE l.store_id = s.store_id AND l.sku_id = s.sku_id \
+     SELECT CAST(SUM(l.quantity) AS SIGNED) FROM stock_locks l WHERE l.store_id = s.store_id AND l.sku_id = s.sku_id \
      AND l.state = 'LOCK'), 0) ORDER BY s.store_id, s.sku_id LIMIT ?";
 
 pub const SOLD_DIFFERS: &str = "SELECT s.store_id, s.sku_id FROM stock s WHERE s.sold <> COALESCE((\
-     SELECT SUM(l.quantity - l.restocked) FROM stock_locks l WHERE l.store_id = s.store_id \
+     SELECT CAST(SUM(l.quantity - l.restocked) AS SIGNED) FROM stock_locks l WHERE l.store_id = s.store_id \
      AND l.sku_id = s.sku_id AND l.state = 'FINISH'), 0) ORDER BY s.store_id, s.sku_id LIMIT ?";
 
 pub const SUPPLIED_DIFFERS: &str = "SELECT s.store_id, s.sku_id FROM stock s WHERE s.supplied <> COALESCE((\
-     SELECT SUM(m.quantity) FROM supply_moves m WHERE m.store_id = s.store_id AND m.sku_id = s.sku_id), 0) \
+     SELECT CAST(SUM(m.quantity) AS SIGNED) FROM supply_moves m WHERE m.store_id = s.store_id AND m.sku_id = s.sku_id), 0) \
      ORDER BY s.store_id, s.sku_id LIMIT ?";
 
 pub const WITHOUT_STOCK: &str = "SELECT l.line_id, l.sku_id FROM stock_locks l LEFT JOIN stock s \

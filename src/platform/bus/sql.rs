@@ -7,6 +7,9 @@ use crate::events::Event;
 use crate::kernel::{EventId, Millis, Result};
 use crate::platform::db::{Conn, changed, inserted};
 
+/// Events that one clean-up forgets: the writer is not kept from others for long.
+const CLEAN_UP_BATCH: i64 = 500;
+
 pub struct NewEvent<'a> {
     pub id: EventId,
     pub event: &'a Event,
@@ -256,22 +259,23 @@ pub async fn count_parked(conn: &mut Conn) -> Result<i64> {
     Ok(count)
 }
 
-/// Forgets events that every subscription has handled long ago.
+/// Forgets some events that every subscription has handled long ago; the next sweep goes on.
 ///
 /// # Errors
 /// The database.
 pub async fn delete_old(conn: &mut Conn, before_ms: Millis) -> Result<()> {
-    sqlx::query(
-        "DELETE FROM outbox WHERE state = 'SENT' AND due_ms < ? AND NOT EXISTS (SELECT 1 FROM deliveries d \
-         WHERE d.event_id = outbox.id AND d.state IN ('PENDING', 'PARKED'))",
+    let old: Vec<(EventId,)> = sqlx::query_as(
+        "SELECT o.id FROM outbox o WHERE o.state = 'SENT' AND o.due_ms < ? AND NOT EXISTS (SELECT 1 FROM deliveries d \
+         WHERE d.event_id = o.id AND d.state IN ('PENDING', 'PARKED')) ORDER BY o.due_ms LIMIT ?",
     )
     .bind(before_ms)
-    .execute(&mut *conn)
+    .bind(CLEAN_UP_BATCH)
+    .fetch_all(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM deliveries WHERE state IN ('DONE', 'DISCARDED') AND done_ms < ?")
-        .bind(before_ms)
-        .execute(conn)
-        .await?;
+    for (id,) in &old {
+        sqlx::query("DELETE FROM deliveries WHERE event_id = ?").bind(id).execute(&mut *conn).await?;
+        sqlx::query("DELETE FROM outbox WHERE id = ?").bind(id).execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

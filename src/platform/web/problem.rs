@@ -53,6 +53,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = failure.retry_after() {
             response = response.header(header::RETRY_AFTER, seconds);
         }
+        if failure.is_again() {
+            response = response.header("Idempotent-Replayed", "true");
+        }
         if code.status == 401 {
             response = response.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

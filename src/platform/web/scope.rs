@@ -108,7 +108,31 @@ fn bad_parameter(name: &str, reason: &str) -> Failure {
             None => failure,
         };
     }
-    Failure::invalid(name, format!("{name}: {reason}"))
+    Failure::invalid(name, format!("{name}: {}", plain(reason)))
+}
+
+/// The parser's reason without the names of our types.
+fn plain(reason: &str) -> String {
+    let reason = match reason.strip_prefix("failed to parse \"").and_then(|rest| rest.split_once("\": ")) {
+        Some((_, why)) => why,
+        None => reason,
+    };
+    let reason = reason.split(" (occurred while parsing").next().unwrap_or(reason);
+    let reason = if reason.starts_with("Type \"") { "is required" } else { reason };
+    let bound = |rule: &str| {
+        let inner = reason.strip_prefix("verification failed. ")?.strip_prefix(rule)?;
+        let inner = inner.strip_prefix('(')?;
+        Some(inner.split([',', ')']).next().unwrap_or(inner).to_owned())
+    };
+    [
+        ("maximum", "must be at most"),
+        ("minimum", "must be at least"),
+        ("maxLength", "must not be longer than"),
+        ("minLength", "must not be shorter than"),
+    ]
+    .into_iter()
+    .find_map(|(rule, words)| bound(rule).map(|limit| format!("{words} {limit}")))
+    .unwrap_or_else(|| reason.to_owned())
 }
 
 fn by_status(status: StatusCode) -> &'static Code {

@@ -137,7 +137,7 @@ impl TestApp {
     pub async fn approve(&self, refund: &Value, sellable: Option<bool>) -> Result<(), Failure> {
         let (actor, key) = self.staff_key();
         let id = text(refund, "id").parse().expect("an id");
-        refunds::approve(&self.ctx, &actor, &key, &id, sellable, "好的").await.map(drop)
+        refunds::approve(&self.ctx, &actor, &key, &id, sellable, refunds::Fault::None, "好的").await.map(drop)
     }
 
     pub async fn reject(&self, refund: &Value) -> Result<(), Failure> {
