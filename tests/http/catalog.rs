@@ -75,7 +75,7 @@ async fn a_barcode_is_scanned_to_buy_in_the_store_that_sells_it() {
     assert_eq!((&found["id"], &found["product_id"]), (&json!(SKU), &json!(PRODUCT)));
     // The gift box is sold online only.
     scan("6975612340032", ONLINE_STORE).await.ok();
-    let problem = scan("6975612340032", WULIN).await.refused(404, "sku_not_sold");
+    let problem = scan("6975612340032", WULIN).await.refused(409, "sku_not_sold");
     assert_eq!(problem["sku_id"], sku(3));
     scan("4006381333931", WULIN).await.refused(404, "sku_not_found");
     for wrong in ["6975612340019", "12345", "697561234001x"] {
@@ -141,7 +141,7 @@ async fn an_archived_product_is_sold_nowhere() {
     user.get(&format!("/api/v1/products/{PRODUCT}?store_id={WULIN}")).await.refused(404, "product_not_found");
     user.get(&format!("/api/v1/skus/by-barcode/6975612340018?store_id={WULIN}"))
         .await
-        .refused(404, "sku_not_sold");
+        .refused(409, "sku_not_sold");
     staff.put(&format!("/admin/v1/products/{PRODUCT}"), &product).await.refused(409, "version_conflict");
     app.finish().await;
 }
