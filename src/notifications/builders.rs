@@ -149,7 +149,11 @@ fn cancelled(subject: &Subject, reason: &str) -> Note {
         "staff" => "商家取消了订单",
         _ => "超时未付款",
     };
-    let coupon = if subject.order.coupon_id.is_some() { "使用的优惠券已退回券包，有效期不变。" } else { "" };
+    let coupon = if subject.order.coupon_id.is_some() {
+        "使用的优惠券已退回券包，有效期不变。"
+    } else {
+        ""
+    };
     Note {
         kind: NoticeKind::Cancel,
         title: "订单已取消",
