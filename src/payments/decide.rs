@@ -46,7 +46,10 @@ pub async fn decide(
             let fits = record.amount_minor == order.payable_minor
                 && attempt.amount_minor == order.payable_minor
                 && record.currency == order.currency.as_str();
-            if decision == Decision::Succeeded && !fits || !sql::decide_mismatch(tx, id, to).await? {
+            // Money that went to another merchant is only recorded: it isn't ours to send back.
+            let ours = record.mchid == attempt.mchid;
+            let possible = ours && (decision == Decision::Orphan || fits);
+            if !possible || !sql::decide_mismatch(tx, id, to).await? {
                 return Err(Failure::new(&PAYMENT_NOT_DECIDABLE));
             }
             match decision {

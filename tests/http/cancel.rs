@@ -279,9 +279,9 @@ async fn the_sweep_cancels_what_a_lost_deadline_message_left_behind() {
     assert_eq!(
         alice.get_order(&order).await["status"],
         "PENDING_PAYMENT",
-        "the message has a minute of its own"
+        "the message has two minutes of its own"
     );
-    app.advance_minutes(1);
+    app.advance_minutes(2);
     app.app.sweep().await.expect("a sweep");
     app.drain().await;
     for order in [&order, &paying] {
@@ -299,7 +299,7 @@ async fn a_late_or_repeated_deadline_message_finds_nothing_to_do() {
     let order = alice.order(&[(SKU, 1)]).await;
     app.drain().await;
     app.ctx.bus.set_available(false);
-    app.advance_minutes(31);
+    app.advance_minutes(32);
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "PENDING_PAYMENT");
     app.app.sweep().await.expect("a sweep");

@@ -8,6 +8,7 @@ mod cancel;
 mod cart;
 mod catalog;
 mod coupons;
+mod decisions;
 mod docs;
 mod failures;
 mod input;
