@@ -74,10 +74,13 @@ pub async fn detail(ctx: &Ctx, user: &UserId, id: &OrderId) -> Result<OrderDetai
     let conn = &mut *ctx.db.reader().await?;
     let order = orders::find_owned(conn, id, user).await?.ok_or_else(not_found)?;
     let lines = orders::find_lines(conn, id).await?;
+    let attempts = payments::of_order(conn, id).await?;
+    let mut view = order_view(ctx, &order, &lines)?;
+    view.actions.can_pay = payments::can_pay(&order, &attempts, ctx.clock.now_ms());
     Ok(OrderDetail {
-        order: order_view(ctx, &order, &lines)?,
+        order: view,
         timeline: timeline::for_customer(orders::timeline(conn, id).await?),
-        attempts: attempt_views(payments::of_order(conn, id).await?),
+        attempts: attempt_views(attempts),
         refunds: refund_views(conn, id).await?,
         parcels: parcel_views(conn, id).await?,
     })

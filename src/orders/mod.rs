@@ -22,7 +22,7 @@ mod sql;
 pub mod state;
 mod sweep;
 
-pub use actions::{Actions, PAY_WINDOW_MS, actions};
+pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::client_result::{self, ClientSays};
 use super::sql::{self, Attempt};
 use super::start;
-use super::{AttemptStatus, Channel, ProviderKind};
+use super::{AttemptStatus, Channel, PAYMENT_CLOSING, PAYMENT_UNDER_REVIEW, ProviderKind};
 use crate::identity::UserAuth;
-use crate::kernel::{AttemptId, Failure, Money, OrderId, rfc3339};
-use crate::orders::{self, ORDER_NOT_FOUND};
+use crate::kernel::{AttemptId, Failure, Millis, Money, OrderId, rfc3339};
+use crate::orders::{self, Action, ORDER_NOT_FOUND, Order};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::web::{Body, Created, List, NoContent, Reply, Tag};
@@ -98,6 +98,22 @@ pub fn attempt_views(attempts: Vec<Attempt>) -> Vec<AttemptView> {
     attempts.into_iter().map(view).collect()
 }
 
+/// Whether a payment of this order can be started now: what the order says, and what its attempts add.
+pub fn can_pay(order: &Order, attempts: &[Attempt], now_ms: Millis) -> Action {
+    let mut can_pay = orders::actions(order, &[], now_ms).can_pay;
+    let refusal = if attempts.iter().any(|attempt| attempt.status == AttemptStatus::Mismatch) {
+        Some(&PAYMENT_UNDER_REVIEW)
+    } else if attempts.iter().any(|attempt| attempt.status == AttemptStatus::Closing) {
+        Some(&PAYMENT_CLOSING)
+    } else {
+        None
+    };
+    if let (true, Some(refusal)) = (can_pay.allowed, refusal) {
+        can_pay = Action { allowed: false, reason: Some(refusal.code.to_owned()) };
+    }
+    can_pay
+}
+
 /// What `wx.requestPayment` told the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
@@ -141,11 +157,9 @@ impl PaymentsApi {
         let conn = &mut *self.ctx.db.reader().await?;
         let order = orders::find_owned(conn, &order_id, &auth.0.user_id).await?;
         let order = order.ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
-        let can_pay = orders::actions(&order, &[], self.ctx.clock.now_ms()).can_pay;
-        let reason = match can_pay.reason {
-            None if sql::has_mismatch(conn, &order.id).await? => Some("payment_under_review".to_owned()),
-            reason => reason,
-        };
+        let attempts = sql::of_order(conn, &order.id).await?;
+        let can_pay = can_pay(&order, &attempts, self.ctx.clock.now_ms());
+        let reason = can_pay.reason;
         let method = PaymentMethod {
             provider: self.channel.provider.kind(),
             name: "微信支付".to_owned(),

@@ -16,7 +16,7 @@ mod sql;
 mod start;
 mod worker;
 
-pub use api::{AttemptView, PaymentsApi, attempt_views};
+pub use api::{AttemptView, PaymentsApi, attempt_views, can_pay};
 pub use callbacks::receive;
 pub use close::on_order_closing;
 pub use decide::{Decision, decide};

@@ -28,6 +28,8 @@ async fn a_mismatched_payment_that_people_call_an_orphan_goes_back_and_the_order
     let (alice, staff) = (app.user("alice").await, app.staff().await);
     let (order, attempt) = mismatched(&app, &alice, "/appid", json!("wxffffffffffffffff")).await;
     assert_eq!(staff.get("/admin/v1/todo").await.ok()["mismatched_payments"], 1);
+    let can_pay = alice.get_order(&order).await["actions"]["can_pay"].clone();
+    assert_eq!(can_pay, json!({ "allowed": false, "reason": "payment_under_review" }));
     let decide = format!("/admin/v1/payments/{attempt}/decide");
     let orphan = json!({ "decision": "ORPHAN", "reason": "来源不明" });
     assert_eq!(staff.post(&decide, &orphan).await.status, 204);
