@@ -2,11 +2,8 @@
 
 use super::state;
 use crate::kernel::{Millis, OrderId, Result, minute_ms};
-use crate::platform::db::Conn;
+use crate::platform::db::{Conn, VIOLATIONS_SHOWN, violations};
 use crate::pricing::Share;
-
-/// Rows of a violated rule that are shown.
-const SHOWN: i64 = 20;
 
 /// How long an unpaid or closing order may be overdue before `check` calls it stuck.
 pub const BOUND_MS: Millis = minute_ms(10);
@@ -114,13 +111,7 @@ const RULES: &[(&str, &str)] = &[
 /// # Errors
 /// The database.
 pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
-    let mut found = Vec::with_capacity(RULES.len() + 1);
-    for (rule, query) in RULES {
-        let rows: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
-            .fetch_all(&mut *conn)
-            .await?;
-        found.push((*rule, rows.into_iter().map(|(id,)| id).collect()));
-    }
+    let mut found = violations(conn, RULES).await?;
     found.push((
         "orders: the shares of a line are what it was discounted by, each at least 0",
         wrong_shares(conn).await?,
@@ -147,7 +138,7 @@ pub async fn stuck(conn: &mut Conn, now_ms: Millis) -> Result<Vec<OrderId>> {
         "SELECT id FROM orders WHERE status IN ('PENDING_PAYMENT', 'CLOSING') AND pay_before_ms < ? LIMIT ?",
     )
     .bind(now_ms - BOUND_MS)
-    .bind(SHOWN)
+    .bind(VIOLATIONS_SHOWN)
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
@@ -176,8 +167,8 @@ async fn wrong_shares(conn: &mut Conn) -> Result<Vec<String>> {
                 wrong.push(id);
             }
         }
-        if wrong.len() >= SHOWN as usize {
-            wrong.truncate(SHOWN as usize);
+        if wrong.len() >= VIOLATIONS_SHOWN as usize {
+            wrong.truncate(VIOLATIONS_SHOWN as usize);
             return Ok(wrong);
         }
     }

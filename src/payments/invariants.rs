@@ -1,10 +1,7 @@
 //! What must be true of payments at any moment: each rule is a query that finds no row.
 
 use crate::kernel::Result;
-use crate::platform::db::Conn;
-
-/// Rows of a violated rule that are shown.
-const SHOWN: i64 = 20;
+use crate::platform::db::{Conn, violations};
 
 const RULES: &[(&str, &str)] = &[
     (
@@ -43,12 +40,5 @@ const RULES: &[(&str, &str)] = &[
 /// # Errors
 /// The database.
 pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
-    let mut found = Vec::with_capacity(RULES.len());
-    for (rule, query) in RULES {
-        let rows: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
-            .fetch_all(&mut *conn)
-            .await?;
-        found.push((*rule, rows.into_iter().map(|(id,)| id).collect()));
-    }
-    Ok(found)
+    violations(conn, RULES).await
 }

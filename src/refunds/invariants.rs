@@ -1,10 +1,8 @@
 //! What must be true of refunds at any moment: each rule is a query that finds no row.
 
 use crate::kernel::{Millis, Result, minute_ms};
-use crate::platform::db::Conn;
+use crate::platform::db::{Conn, VIOLATIONS_SHOWN, violations};
 
-/// Rows of a violated rule that are shown.
-const SHOWN: i64 = 20;
 /// How long after its time a refund may wait for the channel before `check` calls it stuck.
 const BOUND_MS: Millis = minute_ms(15);
 
@@ -102,14 +100,7 @@ const RULES: &[(&str, &str)] = &[
 /// # Errors
 /// The database.
 pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
-    let mut found = Vec::with_capacity(RULES.len());
-    for (rule, query) in RULES {
-        let rows: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{query} LIMIT {SHOWN}")))
-            .fetch_all(&mut *conn)
-            .await?;
-        found.push((*rule, rows.into_iter().map(|(id,)| id).collect()));
-    }
-    Ok(found)
+    violations(conn, RULES).await
 }
 
 /// Refunds that should have been submitted or asked about long ago.
@@ -122,7 +113,7 @@ pub async fn stuck(conn: &mut Conn, now_ms: Millis) -> Result<Vec<String>> {
          AND next_ms < ? LIMIT ?",
     )
     .bind(now_ms - BOUND_MS)
-    .bind(SHOWN)
+    .bind(VIOLATIONS_SHOWN)
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())

@@ -1,12 +1,9 @@
 //! What must be true of parcels and uploads: each rule is a query that finds no row.
 
-use sqlx::AssertSqlSafe;
-
 use super::NOT_UPLOADED;
 use crate::kernel::{Millis, Result, minute_ms};
-use crate::platform::db::Conn;
+use crate::platform::db::{Conn, violations};
 
-const SHOWN: i64 = 20;
 /// How long an upload may be overdue, and how long after shipping there may be none yet.
 const BOUND_MS: Millis = minute_ms(10);
 
@@ -41,11 +38,5 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
             format!("SELECT order_id FROM shipping_uploads WHERE next_ms < {before_ms}"),
         ),
     ];
-    let mut found = Vec::with_capacity(rules.len());
-    for (rule, query) in rules {
-        let rows: Vec<(String,)> =
-            sqlx::query_as(AssertSqlSafe(format!("{query} LIMIT {SHOWN}"))).fetch_all(&mut *conn).await?;
-        found.push((rule, rows.into_iter().map(|(id,)| id).collect()));
-    }
-    Ok(found)
+    violations(conn, &rules).await
 }
