@@ -4,6 +4,9 @@
 //! modules above it in this list (a test holds it), so the graph has no cycle; to go the other way it
 //! publishes an event.
 
+// The RocketMQ client's futures are nested deeply.
+#![recursion_limit = "512"]
+
 pub mod kernel;
 
 pub mod config;
