@@ -7,6 +7,7 @@ use poem::{Endpoint, Response, Route, endpoint::make, get};
 use serde_json::json;
 
 use super::Surface;
+use crate::platform::bus::BusState;
 use crate::platform::ctx::Ctx;
 
 /// The process is alive.
@@ -30,14 +31,21 @@ async fn readiness(ctx: &Ctx) -> Response {
     };
     // The shop works without the kv tier, only slower: it is named, and not needed.
     let kv = ctx.kv.get("readyz").await.is_ok();
-    let bus = ctx.bus.is_available();
+    // Without a broker events wait in the outbox; a node that has not got its first queues is not ready.
+    let bus = ctx.bus.state();
+    let ready = database && bus != BusState::Starting;
     let word = |up: bool| if up { "ok" } else { "down" };
-    let status = if database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let bus = match bus {
+        BusState::Up => "ok",
+        BusState::Starting => "starting",
+        BusState::Down => "down",
+    };
     json_response(
         status,
         &json!({
-            "status": word(database),
-            "dependencies": { "database": word(database), "kv": word(kv), "bus": word(bus) },
+            "status": if ready { "ok" } else if database { "starting" } else { "down" },
+            "dependencies": { "database": word(database), "kv": word(kv), "bus": bus },
         }),
     )
 }
