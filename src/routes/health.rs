@@ -28,15 +28,20 @@ async fn readiness(ctx: &Ctx) -> Response {
         Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
         Err(_) => false,
     };
-    // The shop works without the kv tier, only slower: it is named, and not needed.
+    // The shop works without the kv tier, only slower, and events wait for the bus: both are named, and a node
+    // without them is still ready.
     let kv = ctx.kv.get("readyz").await.is_ok();
     let bus = ctx.bus.is_available();
+    let (status, is) = match (database, kv && bus) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+    };
     let word = |up: bool| if up { "ok" } else { "down" };
-    let status = if database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json_response(
         status,
         &json!({
-            "status": word(database),
+            "status": is,
             "dependencies": { "database": word(database), "kv": word(kv), "bus": word(bus) },
         }),
     )
