@@ -144,8 +144,8 @@ impl App {
     pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
         let db = Db::open(&config.database).await?;
         let secrets = Secrets::new(&config.secrets.master_key)?;
-        let kv = Kv::embedded(config.kv.max_entries, clock.clone());
         let metrics = Arc::new(Metrics::default());
+        let kv = Kv::open(&config.kv, clock.clone(), metrics.clone()).await?;
         let bus = Bus::open(&config, &clock)?;
         Ok(Ctx::new(Parts { db, kv, bus, clock, config, secrets, metrics, codes: codes() }))
     }

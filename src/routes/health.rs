@@ -29,13 +29,18 @@ async fn readiness(ctx: &Ctx) -> Response {
         Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
         Err(_) => false,
     };
-    // The shop works without the kv tier, only slower: it is named, and not needed.
+    // The shop works without the kv tier, only slower, and events wait for the bus: both are named, and a node
+    // without them is still ready.
     let kv = ctx.kv.get("readyz").await.is_ok();
-    // Without a broker events wait in the outbox; a node that has not got its first queues is not ready.
+    // A node that has not got its first queues is not ready yet.
     let bus = ctx.bus.state();
-    let ready = database && bus != BusState::Starting;
+    let (status, is) = match (database, bus) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        (true, BusState::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        (true, BusState::Up) if kv => (StatusCode::OK, "ok"),
+        (true, _) => (StatusCode::OK, "degraded"),
+    };
     let word = |up: bool| if up { "ok" } else { "down" };
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let bus = match bus {
         BusState::Up => "ok",
         BusState::Starting => "starting",
@@ -44,7 +49,7 @@ async fn readiness(ctx: &Ctx) -> Response {
     json_response(
         status,
         &json!({
-            "status": if ready { "ok" } else if database { "starting" } else { "down" },
+            "status": is,
             "dependencies": { "database": word(database), "kv": word(kv), "bus": bus },
         }),
     )
