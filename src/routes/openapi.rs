@@ -76,7 +76,7 @@ type AdminApis = (
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
     admin::refunds::AdminRefundsApi,
-    admin::operations::OperationsApi,
+    admin::operations::OperationsApis,
 );
 
 /// The mini-program's service.
@@ -108,7 +108,7 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
-        admin::operations::OperationsApi { ctx: ctx() },
+        admin::operations::apis(&app.ctx),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)
         .description(ADMIN_TEXT)
