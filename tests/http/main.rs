@@ -20,6 +20,7 @@ mod profile;
 mod races;
 mod refund_channel;
 mod refunds;
+mod roles;
 mod sequences;
 mod shipping;
 mod staff;
