@@ -21,6 +21,7 @@ mod races;
 mod redis;
 mod refund_channel;
 mod refunds;
+mod roles;
 mod sequences;
 mod shipping;
 mod staff;
