@@ -51,11 +51,12 @@ pub enum KvBackend {
     RedisCluster,
 }
 
-/// Where the bus lives.
+/// How events travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub enum BusBackend {
     Embedded,
+    Rocketmq,
 }
 
 /// When a settled refund brings a compensation coupon.
@@ -113,7 +114,23 @@ section!(Kv {
     value_max_kib: usize,
 });
 section!(Cache { local_ttl_ms: i64, kv_ttl_ms: i64, max_entries: u64 });
-section!(Bus { backend: Backend, parallel: usize, attempts_max: i64, keep_days: i64 });
+section!(Bus {
+    backend: BusBackend,
+    parallel: usize,
+    attempts_max: i64,
+    keep_days: i64,
+    name_server: String,
+    topic_prefix: String,
+    node_name: String,
+    consume: bool,
+    create_topics: bool,
+    topic_queues: u32,
+    access_key: String,
+    secret_key: String,
+    tls: bool,
+    tls_ca: String,
+    timed_ahead_hours: i64,
+});
 section!(Session { token_minutes: i64, refresh_days: i64, staff_token_minutes: i64 });
 section!(Admin { initial_user_name: String, initial_password: String });
 section!(Wechat {
@@ -236,6 +253,17 @@ impl Config {
             ("bus.parallel must be from 1 to 256", (1..=256).contains(&self.bus.parallel)),
             ("bus.attempts_max must be from 1 to 100", (1..=100).contains(&self.bus.attempts_max)),
             ("bus.keep_days must be from 1 to 3650", (1..=3650).contains(&self.bus.keep_days)),
+            ("bus.topic_queues must be from 1 to 64", (1..=64).contains(&self.bus.topic_queues)),
+            ("bus.timed_ahead_hours must be from 0 to 71", (0..=71).contains(&self.bus.timed_ahead_hours)),
+            (
+                "bus.topic_prefix must be 1 to 32 letters, digits, - or _",
+                (1..=32).contains(&self.bus.topic_prefix.len()) && is_plain(&self.bus.topic_prefix),
+            ),
+            ("bus.node_name must be letters, digits, - or _", is_plain(&self.bus.node_name)),
+            (
+                "bus.name_server must be set (host:port, several separated by ;) when bus.backend is rocketmq",
+                self.bus.backend != BusBackend::Rocketmq || !self.bus.name_server.is_empty(),
+            ),
             ("sweep.interval_s must be from 1 to 3600", (1..=3600).contains(&self.sweep.interval_s)),
             (
                 "server.body_limit_kib must be from 1 to 10240",
@@ -293,6 +321,10 @@ fn list<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<Vec<String>,
             parts.map(str::to_owned).collect()
         }
     })
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// A PEM given as itself or as the path of its file.
