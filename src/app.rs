@@ -30,8 +30,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, checks, coupons, identity, notifications, order_views, orders, payments, refunds,
-    routes, shipping, staff, stores,
+    addresses, cart, catalog, checks, coupons, identity, notifications, order_views, orders, payments,
+    refunds, routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.

@@ -293,6 +293,10 @@ impl Config {
     }
 }
 
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 impl Kv {
     fn has_fitting_urls(&self) -> bool {
         let fits = |url: &String| url.starts_with("redis://") || url.starts_with("rediss://");
@@ -321,10 +325,6 @@ fn list<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<Vec<String>,
             parts.map(str::to_owned).collect()
         }
     })
-}
-
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// A PEM given as itself or as the path of its file.

@@ -29,9 +29,10 @@ async fn readiness(ctx: &Ctx) -> Response {
         Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
         Err(_) => false,
     };
-    // The shop works without the kv tier, only slower: it is named, and not needed.
+    // The shop works without the kv tier, only slower, and events wait for the bus: both are named, and a node
+    // without them is still ready.
     let kv = ctx.kv.get("readyz").await.is_ok();
-    // Without a broker events wait in the outbox; a node that has not got its first queues is not ready.
+    // A node that has not got its first queues is not ready yet.
     let bus = ctx.bus.state();
     let (status, is) = match (database, bus) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
@@ -70,8 +71,5 @@ pub fn metrics(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
 
 /// What a server says of itself, for an address of its own; a worker has no other.
 pub fn metrics_route(app: &Surface) -> Route {
-    Route::new()
-        .at("/metrics", get(metrics(app)))
-        .at("/healthz", get(alive()))
-        .at("/readyz", get(ready(app)))
+    Route::new().at("/metrics", get(metrics(app))).at("/healthz", get(alive())).at("/readyz", get(ready(app)))
 }

@@ -154,7 +154,9 @@ async fn levels_say_what_waits_and_since_when() {
 #[tokio::test]
 async fn an_address_of_its_own_tells_health_and_metrics_and_nothing_else() {
     let app = TestApp::new().await;
-    let side = crate::support::Client::new(&crate::support::serve(minimall::routes::metrics_route(&app.app.surface)).await);
+    let side = crate::support::Client::new(
+        &crate::support::serve(minimall::routes::metrics_route(&app.app.surface)).await,
+    );
     assert_eq!(side.get("/healthz").await.ok(), json!({ "status": "ok" }));
     assert_eq!(side.get("/readyz").await.ok()["status"], "ok");
     assert!(String::from_utf8_lossy(&side.get("/metrics").await.bytes).contains("minimall_http_requests"));
