@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -104,6 +105,8 @@ impl Default for Metrics {
         let kv_calls = Family::<Labels<2>, Counter>::default();
         let kv_seconds = Family::<Labels<1>, Histogram>::new_with_constructor(quick);
         let gauges = Family::<Labels<1>, Gauge>::default();
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "This program", build);
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
         registry.register(
@@ -130,7 +133,7 @@ impl Default for Metrics {
         registry.register("kv_seconds", "Time that calls of the kv tier took, by call", kv_seconds.clone());
         registry.register(
             "state",
-            "Levels: outbox lag, dead letters, open alerts, work that waits",
+            "Levels: what waits, and how long; the same on every node, but for kv_up and bus_up",
             gauges.clone(),
         );
         Self {

@@ -26,7 +26,7 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
-pub use invariants::{invariants, stuck};
+pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, Filter, counts, list, list_all};
 pub use moves::{hold, record, stage};
 pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};

@@ -14,6 +14,7 @@ mod failures;
 mod input;
 mod login;
 mod messages;
+mod monitoring;
 mod orders;
 mod payments;
 mod profile;
