@@ -42,7 +42,7 @@ impl TestDb {
             kv: Kv::embedded(1_000, clock.clone()),
             bus,
             clock,
-            secrets: Secrets::new(&config.secrets.master_key).unwrap(),
+            secrets: Secrets::new(&config.secrets).unwrap(),
             config,
             metrics: Arc::default(),
             codes: CODES.to_vec(),
