@@ -143,7 +143,7 @@ impl App {
     /// A port can't be opened, or a secret is no secret.
     pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
         let db = Db::open(&config.database).await?;
-        let secrets = Secrets::new(&config.secrets.master_key)?;
+        let secrets = Secrets::new(&config.secrets)?;
         let metrics = Arc::new(Metrics::default());
         let kv = Kv::open(&config.kv, clock.clone(), metrics.clone()).await?;
         let bus = Bus::open(&config, &clock)?;

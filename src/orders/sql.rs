@@ -595,7 +595,8 @@ pub struct ListFilter<'a> {
     pub scope: Option<&'a StoreScope>,
     pub store: Option<&'a StoreId>,
     pub status: Option<OrderStatus>,
-    pub phone_hash: Option<String>,
+    /// Any of these.
+    pub phone_hashes: Option<Vec<String>>,
     pub placed_from_ms: Option<Millis>,
     pub placed_until_ms: Option<Millis>,
     /// Ids below this one, newest first.
@@ -609,13 +610,16 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
         (filter.user.is_some(), " AND user_id = ?"),
         (filter.store.is_some(), " AND store_id = ?"),
         (filter.status.is_some(), " AND status = ?"),
-        (filter.phone_hash.is_some(), " AND phone_hash = ?"),
         (filter.placed_from_ms.is_some(), " AND placed_ms >= ?"),
         (filter.placed_until_ms.is_some(), " AND placed_ms < ?"),
     ] {
         if given {
             query.push_str(clause);
         }
+    }
+    if let Some(hashes) = &filter.phone_hashes {
+        let places = vec!["?"; hashes.len()].join(", ");
+        query.push_str(&format!(" AND phone_hash IN ({places})"));
     }
     query.push_str(&filter.scope.map(|scope| scope.condition("store_id")).unwrap_or_default());
     query.push_str(" ORDER BY id DESC LIMIT ?");
@@ -629,14 +633,14 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
     if let Some(status) = filter.status {
         query = query.bind(status);
     }
-    if let Some(hash) = &filter.phone_hash {
-        query = query.bind(hash);
-    }
     if let Some(from_ms) = filter.placed_from_ms {
         query = query.bind(from_ms);
     }
     if let Some(until_ms) = filter.placed_until_ms {
         query = query.bind(until_ms);
+    }
+    for hash in filter.phone_hashes.iter().flatten() {
+        query = query.bind(hash);
     }
     for store in filter.scope.into_iter().flat_map(StoreScope::bound) {
         query = query.bind(store);

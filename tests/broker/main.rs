@@ -7,8 +7,8 @@
 
 mod node;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use minimall::events::Event;
@@ -236,6 +236,8 @@ async fn two_nodes_of_one_host_share_the_work_and_starve_neither() {
 #[test]
 fn the_tests_of_the_broker_say_when_they_did_not_run() {
     if std::env::var("MINIMALL_TEST_ROCKETMQ").is_err() {
-        eprintln!("skipped: MINIMALL_TEST_ROCKETMQ is not set; run `tests/services cargo test --test broker`");
+        eprintln!(
+            "skipped: MINIMALL_TEST_ROCKETMQ is not set; run `tests/services cargo test --test broker`"
+        );
     }
 }

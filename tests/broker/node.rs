@@ -59,7 +59,10 @@ impl Broker {
     pub async fn start(&self) {
         let start = self.folder.join("start");
         let started = tokio::task::spawn_blocking(move || Command::new(start).status());
-        assert!(started.await.expect("it ran").is_ok_and(|status| status.success()), "the broker starts again");
+        assert!(
+            started.await.expect("it ran").is_ok_and(|status| status.success()),
+            "the broker starts again"
+        );
     }
 }
 
@@ -187,9 +190,7 @@ impl Node {
 
     pub async fn stage(&self, event: &Event, how: Staged<'_>) {
         let ctx = &self.ctx;
-        let staged = ctx.db.write(|tx| {
-            Box::pin(async move { bus::stage(tx, ctx, event, how).await })
-        });
+        let staged = ctx.db.write(|tx| Box::pin(async move { bus::stage(tx, ctx, event, how).await }));
         staged.await.expect("staged");
     }
 

@@ -76,7 +76,8 @@ impl Customer<'_> {
         let params = &payment["request_payment"];
         let prepay = params["package"].as_str()?.strip_prefix("prepay_id=")?;
         let pay = self.world.http.post(self.world.sandbox(&format!("/sandbox/payments/{prepay}/pay")));
-        let pay = pay.header("Content-Type", "application/json").body(params.to_string()).send().await.ok()?;
+        let pay =
+            pay.header("Content-Type", "application/json").body(params.to_string()).send().await.ok()?;
         pay.status().is_success().then_some(())
     }
 

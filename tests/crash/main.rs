@@ -45,12 +45,12 @@ async fn under_load(world: &World, choices: &mut Choices) -> (usize, usize) {
 async fn round(world: &Arc<World>, seed: u64) {
     let mut choices = Choices::new(seed);
     world.begin_round();
-    let customers: Vec<_> = (0..CUSTOMERS)
-        .map(|number| tokio::spawn(customer::shop(world.clone(), number, seed)))
-        .collect();
+    let customers: Vec<_> =
+        (0..CUSTOMERS).map(|number| tokio::spawn(customer::shop(world.clone(), number, seed))).collect();
     let (acknowledged, in_flight) = under_load(world, &mut choices).await;
     let part = world.parts.pick(&mut choices);
-    let blow = if choices.next(4) == 0 { Blow::Hang { for_ms: 1_000 + choices.next(5_000) } } else { Blow::Kill };
+    let blow =
+        if choices.next(4) == 0 { Blow::Hang { for_ms: 1_000 + choices.next(5_000) } } else { Blow::Kill };
     println!("seed {seed}: {blow} {part}; {acknowledged} acknowledged writes, {in_flight} in flight");
     world.parts.strike(&part, blow);
     if matches!(blow, Blow::Kill) {

@@ -82,7 +82,8 @@ pub async fn are_kept(world: &World) {
         unequal = match our_books(world).await {
             Ok((ours, open)) => {
                 let theirs = channel_books(world).await;
-                (open > 0 || ours != theirs).then(|| format!("ours {ours:?}, the channel's {theirs:?}, {open} open"))
+                (open > 0 || ours != theirs)
+                    .then(|| format!("ours {ours:?}, the channel's {theirs:?}, {open} open"))
             }
             Err(error) => Some(error.to_string()),
         };

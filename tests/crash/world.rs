@@ -171,7 +171,11 @@ impl World {
             Part::Server(number) => {
                 let port = self.shop_ports[*number];
                 let listen = format!("127.0.0.1:{port}");
-                ("serve", vec![("MINIMALL__SERVER__LISTEN", listen)], format!("http://127.0.0.1:{port}/readyz"))
+                (
+                    "serve",
+                    vec![("MINIMALL__SERVER__LISTEN", listen)],
+                    format!("http://127.0.0.1:{port}/readyz"),
+                )
             }
             Part::Worker => {
                 let port = free_port();
