@@ -4,6 +4,7 @@ use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox};
+use crate::staff::StoreScope;
 use crate::{
     addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff,
 };
@@ -109,7 +110,7 @@ async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
     report.waiting = vec![
         ("dead letters", bus::count_parked(conn).await?),
         ("parked notices", inbox::count_parked(conn).await?),
-        ("mismatched payments", payments::count_mismatched(conn).await?),
+        ("mismatched payments", payments::count_mismatched(conn, &StoreScope::All).await?),
         ("open alerts", alerts::count(conn).await?),
     ];
     Ok(())

@@ -29,12 +29,19 @@ pub async fn with_request_id<F: Future>(id: String, work: F) -> F::Output {
     REQUEST_ID.scope(id, work).await
 }
 
+/// What says too much, as directives in front of the filter.
+const QUIET: &str = "rocketmq_client_rust=error,rocketmq_transport=error,rocketmq_runtime=error,\
+     rocketmq_protocol=error,rocketmq_observability=error,";
+
 /// Logs to standard error.
 ///
 /// # Errors
 /// A filter that tracing does not understand.
 pub fn init_logs(log: &Log) -> Result<()> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|e| Failure::internal("reading log.filter", e))?;
+    // RocketMQ's client tells a page about every reconnect. Whoever wants it names one of its crates.
+    let quiet = if log.filter.contains("rocketmq") { "" } else { QUIET };
+    let filter = EnvFilter::try_new(format!("{quiet}{}", log.filter))
+        .map_err(|e| Failure::internal("reading log.filter", e))?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match log.format {

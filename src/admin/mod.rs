@@ -5,5 +5,6 @@ pub mod coupons;
 pub mod operations;
 pub mod orders;
 pub mod refunds;
+pub mod scope;
 pub mod sessions;
 pub mod stores;

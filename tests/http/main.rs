@@ -24,6 +24,7 @@ mod races;
 mod redis;
 mod refund_channel;
 mod refunds;
+mod roles;
 mod sequences;
 mod shipping;
 mod staff;
