@@ -24,9 +24,17 @@ pub struct Finding {
 
 /// In the order in which they were found.
 #[derive(Debug, Default)]
-pub struct Findings(pub Vec<Finding>);
+pub struct Findings {
+    pub list: Vec<Finding>,
+    /// Printed as they are found: some take their time.
+    shown: bool,
+}
 
 impl Findings {
+    pub(super) fn shown() -> Self {
+        Self { shown: true, ..Self::default() }
+    }
+
     pub(super) fn ok(&mut self, what: &'static str, detail: impl Into<String>) {
         self.add(Level::Ok, what, detail, "");
     }
@@ -46,7 +54,11 @@ impl Findings {
         detail: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.0.push(Finding { level, what, detail: detail.into(), advice: advice.into() });
+        let finding = Finding { level, what, detail: detail.into(), advice: advice.into() };
+        if self.shown {
+            finding.show();
+        }
+        self.list.push(finding);
     }
 
     /// Has nothing failed?
@@ -55,29 +67,32 @@ impl Findings {
     }
 
     fn count(&self, level: Level) -> usize {
-        self.0.iter().filter(|finding| finding.level == level).count()
+        self.list.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// For a terminal, in its colours if it is one.
-    pub(super) fn show(&self) {
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        for finding in &self.0 {
-            let (word, colour) = match finding.level {
-                Level::Ok => ("OK  ", 32),
-                Level::Warn => ("WARN", 33),
-                Level::Fail => ("FAIL", 31),
-            };
-            let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-            println!("  {word}  {:<11} {}", finding.what, finding.detail);
-            if !finding.advice.is_empty() {
-                println!("                    -> {}", finding.advice);
-            }
-        }
+    pub(super) fn show_verdict(&self) {
         println!();
         match (self.count(Level::Fail), self.count(Level::Warn)) {
             (0, 0) => println!("Everything is in order."),
             (0, warned) => println!("It works; {warned} to look at."),
             (failed, warned) => println!("{failed} to mend, {warned} to look at."),
+        }
+    }
+}
+
+impl Finding {
+    /// For a terminal, in its colours if it is one.
+    fn show(&self) {
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let (word, colour) = match self.level {
+            Level::Ok => ("OK  ", 32),
+            Level::Warn => ("WARN", 33),
+            Level::Fail => ("FAIL", 31),
+        };
+        let word = if colours { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        println!("  {word}  {:<12} {}", self.what, self.detail);
+        if !self.advice.is_empty() {
+            println!("                     -> {}", self.advice);
         }
     }
 }

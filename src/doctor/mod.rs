@@ -23,21 +23,25 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(config: Config) -> Result<bool> {
     println!("minimall {} doctor, {}", env!("CARGO_PKG_VERSION"), rfc3339(Clock::system().now_ms()));
     println!();
-    let findings = look(&config, Clock::system()).await;
-    findings.show();
+    let findings = look_into(&config, Clock::system(), Findings::shown()).await;
+    findings.show_verdict();
     Ok(findings.is_healthy())
 }
 
 /// Looks at a set-up.
 pub async fn look(config: &Config, clock: Clock) -> Findings {
-    let mut findings = Findings::default();
+    look_into(config, clock, Findings::default()).await
+}
+
+async fn look_into(config: &Config, clock: Clock, mut findings: Findings) -> Findings {
     look_at_config(config, &mut findings);
-    ports::look(config, &clock, &mut findings).await;
+    // Boxed: the futures of all clients nested in each other would ask for a deeper look than rustc takes.
+    Box::pin(ports::look(config, &clock, &mut findings)).await;
     if config.wechat.mode == WechatMode::Sandbox {
         findings.ok("wechat", "played by the sandbox, which starts with the server");
     } else {
         look_at_public_url(config, &mut findings).await;
-        wechat::look(config, &clock, &mut findings).await;
+        Box::pin(wechat::look(config, &clock, &mut findings)).await;
     }
     findings
 }
@@ -60,6 +64,20 @@ pub async fn health(config: &Config) -> Result<bool> {
 
 fn http() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().timeout(HTTP_TIMEOUT).build()
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn look_at_config(config: &Config, findings: &mut Findings) {
@@ -105,7 +123,7 @@ async fn look_at_public_url(config: &Config, findings: &mut Findings) {
         Ok(_) => findings.ok("public url", format!("{} answers", config.server.public_url)),
         Err(error) => findings.warn(
             "public url",
-            format!("{} does not answer from here: {}", config.server.public_url, error.without_url()),
+            format!("{} does not answer from here: {}", config.server.public_url, causes(&error.without_url())),
             "before the first start that is so; else check the proxy, its certificate and DNS: WeChat Pay calls back there",
         ),
     }

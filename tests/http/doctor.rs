@@ -8,7 +8,7 @@ use minimall::platform::db::Db;
 use crate::support::{TestApp, fresh_config};
 
 fn level(findings: &Findings, what: &str) -> Level {
-    let levels = findings.0.iter().filter(|finding| finding.what == what).map(|finding| finding.level);
+    let levels = findings.list.iter().filter(|finding| finding.what == what).map(|finding| finding.level);
     levels.max().unwrap_or_else(|| panic!("nothing was said of {what}: {findings:#?}"))
 }
 
@@ -17,7 +17,7 @@ async fn look(app: &TestApp, change: impl FnOnce(&mut Config)) -> Findings {
     let mut config = app.ctx.config.clone();
     change(&mut config);
     let findings = doctor::look(&config, app.ctx.clock.clone()).await;
-    for finding in &findings.0 {
+    for finding in &findings.list {
         assert_eq!(finding.advice.is_empty(), finding.level == Level::Ok, "{finding:?}");
     }
     findings
@@ -51,7 +51,7 @@ async fn with_the_real_wechat_its_token_keys_and_certificates_are_tried() {
     for what in ["keys", "wechat", "wechat pay", "certificates", "templates", "public url"] {
         assert_eq!(level(&findings, what), Level::Ok, "{what}: {findings:#?}");
     }
-    let certificates = findings.0.iter().find(|finding| finding.what == "certificates").expect("a line");
+    let certificates = findings.list.iter().find(|finding| finding.what == "certificates").expect("a line");
     assert!(certificates.detail.contains("PUB_KEY_ID_"), "{}", certificates.detail);
     assert!(certificates.detail.contains(" until 20"), "{}", certificates.detail);
 

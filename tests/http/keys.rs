@@ -39,7 +39,8 @@ async fn with_the_old_key_at_hand_a_new_one_reads_finds_and_accepts_what_was_bef
         let path = format!("/api/v1/orders/{}", order["id"].as_str().expect("an id"));
         for node in [&ready, &changed] {
             let seen = here(node, &alice.client).get(&path).await.ok();
-            assert_eq!(seen["address"]["phone"], "13800138000", "{seen}");
+            assert_eq!(seen["address"]["phone_masked"], "138****8000", "{seen}");
+            assert_eq!(seen["address"]["recipient"], "林小满", "{seen}");
         }
     }
     for node in [&ready, &changed] {
