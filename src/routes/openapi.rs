@@ -25,7 +25,7 @@ use crate::stores::StoresApi;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 12] = [
+const STORY: [&str; 13] = [
     "Sessions",
     "Me",
     "Stores",
@@ -33,6 +33,7 @@ const STORY: [&str; 12] = [
     "Cart",
     "Addresses",
     "Orders",
+    "Pickups",
     "Payments",
     "Refunds",
     "Coupons",
@@ -75,6 +76,8 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
+    admin::pricing::AdminPricingApi,
+    admin::pickups::AdminPickupsApi,
     admin::refunds::AdminRefundsApi,
     admin::operations::OperationsApi,
 );
@@ -107,6 +110,8 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
+        admin::pricing::AdminPricingApi { ctx: ctx() },
+        admin::pickups::AdminPickupsApi { ctx: ctx() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
         admin::operations::OperationsApi { ctx: ctx() },
     );

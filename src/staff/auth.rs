@@ -19,6 +19,11 @@ impl StaffAuth {
     pub fn actor(&self) -> Actor {
         self.0.actor()
     }
+
+    /// The stores that the member is there for; none: every store.
+    pub fn stores(&self) -> Option<&std::collections::BTreeSet<crate::kernel::StoreId>> {
+        None
+    }
 }
 
 async fn check(request: &Request, bearer: Bearer) -> poem::Result<StaffMember> {

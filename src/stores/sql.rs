@@ -7,7 +7,7 @@ use crate::kernel::{Currency, Failure, Millis, Result, StoreId};
 use crate::platform::db::{Conn, changed, inserted};
 
 const COLUMNS: &str = "id, kind, name, phone, province, city, district, address, lat, lng, time_zone, hours_json, \
-     freight_minor, free_freight_from_minor, currency, scene, image, paused_ms, version, created_ms";
+     freight_minor, free_freight_from_minor, currency, scene, image, paused_ms, paused_until_ms, version, created_ms";
 
 #[derive(FromRow)]
 struct Row {
@@ -29,6 +29,7 @@ struct Row {
     scene: String,
     image: Option<String>,
     paused_ms: Option<Millis>,
+    paused_until_ms: Option<Millis>,
     version: i64,
     created_ms: Millis,
 }
@@ -60,6 +61,7 @@ impl TryFrom<Row> for Store {
             currency: row.currency,
             details,
             paused: row.paused_ms.is_some(),
+            paused_until_ms: row.paused_until_ms,
             version: row.version,
             created_ms: row.created_ms,
         })
@@ -176,15 +178,16 @@ pub async fn update(conn: &mut Conn, store: &Store, expected: i64, now_ms: Milli
 pub async fn set_paused(
     conn: &mut Conn,
     store: &Store,
-    paused_ms: Option<Millis>,
     expected: i64,
     now_ms: Millis,
 ) -> Result<bool> {
     changed(
         sqlx::query(
-            "UPDATE stores SET paused_ms = ?, version = ?, updated_ms = ? WHERE id = ? AND version = ?",
+            "UPDATE stores SET paused_ms = ?, paused_until_ms = ?, version = ?, updated_ms = ? \
+             WHERE id = ? AND version = ?",
         )
-        .bind(paused_ms)
+        .bind(store.paused.then_some(now_ms))
+        .bind(store.paused_until_ms)
         .bind(store.version)
         .bind(now_ms)
         .bind(&store.id)
