@@ -7,8 +7,8 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 
 use self::dto::{
-    OfferForm, ProductForm, ProductUpdate, SkuForm, SkuUpdate, SoldOutForm, StaffDiscrepancy, StaffOffer, StaffProduct, StaffProductPage,
-    StaffSku, StaffStock, StaffStockMove, StaffStockMoved, StockMoveForm,
+    OfferForm, ProductForm, ProductUpdate, SkuForm, SkuUpdate, SoldOutForm, StaffDiscrepancy, StaffOffer,
+    StaffProduct, StaffProductPage, StaffSku, StaffStock, StaffStockMove, StaffStockMoved, StockMoveForm,
 };
 use crate::catalog::stock::{self, StockQuery};
 use crate::catalog::{self, Adjustment, OfferTerms, PRODUCT_NOT_FOUND, example_product, example_sku};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::kernel::{
     Actor, AlertId, AttemptId, AuditId, Cursor, EventId, Failure, Id, InboxId, Limit, Result, rfc3339,
 };
-use crate::orders;
+use crate::orders::{self, PickupStage};
 use crate::payments::{self, Decision};
 use crate::platform::alerts::{self, ALERT_NOT_FOUND, Alert};
 use crate::platform::audit::{self, Entry};
@@ -167,6 +167,10 @@ impl From<audit::Row> for AuditView {
 pub struct Todo {
     /// Paid orders that wait for a parcel; those on hold don't count.
     pub orders_to_ship: i64,
+    /// Paid orders that are to be fetched and wait for their goods to be put together.
+    pub pickups_to_prepare: i64,
+    /// Orders that have been ready to be fetched for too long.
+    pub pickups_overdue: i64,
     /// Refunds that wait for a decision.
     pub refunds_to_decide: i64,
     /// Refunds that only people can end: MANUAL and ABNORMAL.
@@ -281,11 +285,15 @@ impl OperationsApi {
     ///
     /// Errors: `unauthenticated`.
     #[oai(path = "/todo", method = "get", operation_id = "getTodo")]
-    async fn todo(&self, _auth: StaffAuth) -> Reply<Json<Todo>> {
+    async fn todo(&self, auth: StaffAuth) -> Reply<Json<Todo>> {
         let conn = &mut *self.ctx.db.reader().await?;
         let undecided = [RefundState::Requested, RefundState::AwaitingReturn];
         Ok(Json(Todo {
             orders_to_ship: orders::count_to_ship(conn).await?,
+            pickups_to_prepare: orders::count_pickups(conn, &self.ctx, PickupStage::ToPrepare, auth.stores())
+                .await?,
+            pickups_overdue: orders::count_pickups(conn, &self.ctx, PickupStage::Overdue, auth.stores())
+                .await?,
             refunds_to_decide: refunds::count(conn, &undecided).await?,
             refunds_manual: refunds::count(conn, &[RefundState::Manual, RefundState::Abnormal]).await?,
             alerts: alerts::count(conn).await?,

@@ -40,7 +40,9 @@ pub struct RepriceInput {
 
 impl Example for RepriceInput {
     fn example() -> Self {
-        Self { version: 1, lines: None, discount: Some(Money::cny(500)), reason: "包装有压痕".to_owned() }
+        Self {
+            version: 1, lines: None, discount: Some(Money::cny(500)), reason: "包装有压痕".to_owned()
+        }
     }
 }
 
@@ -83,15 +85,13 @@ impl AdminPricingApi {
     ) -> Reply<Answer<StaffOrderDetail>> {
         let key = Key::new(&auth.actor(), "repriceOrder", &key, &json!([order_id.0, body.raw()]))?;
         let body = body.into_inner();
-        let line =
-            |line: LinePriceInput| LinePrice { line_id: line.line_id, unit_price: line.unit_price };
+        let line = |line: LinePriceInput| LinePrice { line_id: line.line_id, unit_price: line.unit_price };
         let prices = NewPrices {
             lines: body.lines.unwrap_or_default().into_iter().map(line).collect(),
             discount: body.discount,
             reason: body.reason,
         };
-        let done =
-            payments::reprice(&self.ctx, &auth.0.id, &key, &order_id, body.version, &prices).await?;
+        let done = payments::reprice(&self.ctx, &auth.0.id, &key, &order_id, body.version, &prices).await?;
         Ok(Answer::of(order_views::staff_detail(&self.ctx, &order_id).await?, &done))
     }
 

@@ -23,8 +23,7 @@ pub async fn set_sold_out(
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let currency =
-                    stores::find(tx, store).await?.ok_or_else(|| store_not_found(store))?.currency;
+                let currency = stores::find(tx, store).await?.ok_or_else(|| store_not_found(store))?.currency;
                 if sql::set_sold_out(tx, store, sku, sold_out, ctx.clock.now_ms()).await? {
                     let object = format!("{store}/{sku}");
                     let entry = audit::Entry {

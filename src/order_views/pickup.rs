@@ -93,7 +93,8 @@ pub(super) async fn pickup_view(conn: &mut Conn, order: &Order) -> Result<Option
 /// `order_not_found`, also while there is no code that opens something.
 pub async fn pickup_qr(ctx: &Ctx, user: &UserId, id: &OrderId) -> Result<Vec<u8>> {
     let order = orders::find_owned(&mut *ctx.db.reader().await?, id, user).await?;
-    let code = order.and_then(|order| order.pickup_code_open).ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
+    let code =
+        order.and_then(|order| order.pickup_code_open).ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
     qr::jpeg(&code, QR_WIDTH).ok_or_else(|| Failure::internal("drawing a pickup code", "it does not fit"))
 }
 
@@ -127,10 +128,7 @@ pub async fn pickup_preview(ctx: &Ctx, order: Order) -> Result<PickupPreview> {
         customer_phone_masked,
         placed_at: rfc3339(order.placed_ms),
         ready_at: order.ready_ms.map(rfc3339),
-        hand_over: Action {
-            allowed: refusal.is_none(),
-            reason: refusal.map(|code| code.code.to_owned()),
-        },
+        hand_over: Action { allowed: refusal.is_none(), reason: refusal.map(|code| code.code.to_owned()) },
         order_id: order.id,
         store_id: order.store_id,
     })

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{CloseReason, ORDER_NOT_CANCELLABLE, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, reprice, sql};
+use super::{
+    CloseReason, ORDER_NOT_CANCELLABLE, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, reprice, sql,
+};
 use crate::catalog::stock;
 use crate::coupons;
 use crate::events::Event;

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::moves::{advance, hold, stage};
 use super::{
-    CloseReason, Fulfilment, HOLD_NOT_SET, Order, OrderMove, OrderStatus, REFUND_OPEN, pickup_code, reprice, sql,
+    CloseReason, Fulfilment, HOLD_NOT_SET, Order, OrderMove, OrderStatus, REFUND_OPEN, pickup_code, reprice,
+    sql,
 };
 use crate::cart;
 use crate::catalog::stock;

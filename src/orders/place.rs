@@ -8,8 +8,8 @@ use super::moves::{stage, write_row};
 use super::quote::{self, QuoteRequest, Worked};
 use super::quote_token::{self, QuotePayload};
 use super::{
-    Fulfilment, Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID, RefundStatus,
-    paid, sql,
+    Fulfilment, Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID,
+    RefundStatus, paid, sql,
 };
 use crate::addresses::Address;
 use crate::catalog::stock::{self, LockLine};

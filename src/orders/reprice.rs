@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::moves::{advance, record, stage};
 use super::{ORDER_CHANGED, ORDER_NOT_REPRICEABLE, Order, OrderLine, OrderMove, OrderStatus, sql};
+use crate::catalog::PRICE_MAX_MINOR;
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, Money, OrderLineId, Result, StaffId};
 use crate::platform::alerts;
@@ -111,6 +112,10 @@ fn work_out(order: &Order, lines: &[OrderLine], prices: &NewPrices) -> Result<Wo
             ));
         };
         same_currency(&price.unit_price, format!("/lines/{index}/unit_price"))?;
+        if !(0..=PRICE_MAX_MINOR).contains(&price.unit_price.amount) {
+            let why = format!("must be from 0 to {PRICE_MAX_MINOR}");
+            return Err(Failure::invalid(format!("/lines/{index}/unit_price/amount"), why));
+        }
         unit_prices[at] = price.unit_price.amount;
     }
     let discount_minor = match &prices.discount {
@@ -122,18 +127,19 @@ fn work_out(order: &Order, lines: &[OrderLine], prices: &NewPrices) -> Result<Wo
     };
     let before: Vec<PricedLine> = lines.iter().map(priced).collect();
     let place = |at: usize| prices.lines.iter().position(|price| price.line_id == lines[at].id);
-    let lines = pricing::reprice(&before, &unit_prices, discount_minor, DISCOUNT_NAME).map_err(|unfit| {
-        match unfit {
-            Unfit::BelowShares { index, least_minor } => Failure::invalid(
-                format!("/lines/{}/unit_price/amount", place(index).unwrap_or_default()),
-                format!("must be at least {least_minor}: coupons took the rest off already"),
-            ),
-            Unfit::DiscountTooLarge { most_minor } => {
-                Failure::invalid("/discount/amount", format!("must be from 0 to {most_minor}"))
-            }
-            Unfit::OutOfRange => Failure::invalid("/lines", "a price is out of range"),
-        }
-    })?;
+    let lines =
+        pricing::reprice(&before, &unit_prices, discount_minor, DISCOUNT_NAME).map_err(
+            |unfit| match unfit {
+                Unfit::BelowShares { index, least_minor } => Failure::invalid(
+                    format!("/lines/{}/unit_price/amount", place(index).unwrap_or_default()),
+                    format!("must be at least {least_minor}: coupons took the rest off already"),
+                ),
+                Unfit::DiscountTooLarge { most_minor } => {
+                    Failure::invalid("/discount/amount", format!("must be from 0 to {most_minor}"))
+                }
+                Unfit::OutOfRange => Failure::invalid("/lines", "a price is out of range"),
+            },
+        )?;
     let goods_minor = lines.iter().map(|line| line.net_minor).sum::<i64>();
     let gross_minor = lines.iter().map(|line| line.gross_minor).sum::<i64>();
     let total_minor = goods_minor + order.freight_minor + order.tax_minor;

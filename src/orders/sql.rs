@@ -266,11 +266,11 @@ pub async fn set_closed(conn: &mut Conn, id: &OrderId, reason: CloseReason, now_
         "UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL, pickup_code_open = NULL, \
          pickup_next_ms = NULL WHERE id = ?",
     )
-        .bind(reason)
-        .bind(now_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    .bind(reason)
+    .bind(now_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -324,11 +324,11 @@ pub async fn set_completed(
         "UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ?, \
          pickup_code_open = NULL, pickup_next_ms = NULL WHERE id = ?",
     )
-        .bind(now_ms)
-        .bind(finish_at_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    .bind(now_ms)
+    .bind(finish_at_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::sql;
-use super::{PAYMENT_UNDER_REVIEW, ORDER_ALREADY_PAID};
+use super::{ORDER_ALREADY_PAID, PAYMENT_UNDER_REVIEW};
 use crate::kernel::{Actor, Failure, OrderId, Result, StaffId};
 use crate::orders::{self, NewPrices, ORDER_CHANGED, PayStatus, Repriced};
 use crate::platform::audit;

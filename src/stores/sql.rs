@@ -175,12 +175,7 @@ pub async fn update(conn: &mut Conn, store: &Store, expected: i64, now_ms: Milli
     }
 }
 
-pub async fn set_paused(
-    conn: &mut Conn,
-    store: &Store,
-    expected: i64,
-    now_ms: Millis,
-) -> Result<bool> {
+pub async fn set_paused(conn: &mut Conn, store: &Store, expected: i64, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
             "UPDATE stores SET paused_ms = ?, paused_until_ms = ?, version = ?, updated_ms = ? \

@@ -187,7 +187,9 @@ pub async fn set_sold_out(
     now_ms: Millis,
 ) -> Result<bool> {
     let query = match sold_out {
-        true => "UPDATE store_skus SET sold_out_ms = ? WHERE store_id = ? AND sku_id = ? AND sold_out_ms IS NULL",
+        true => {
+            "UPDATE store_skus SET sold_out_ms = ? WHERE store_id = ? AND sku_id = ? AND sold_out_ms IS NULL"
+        }
         false => {
             "UPDATE store_skus SET sold_out_ms = ? WHERE store_id = ? AND sku_id = ? AND sold_out_ms IS NOT NULL"
         }

@@ -24,7 +24,8 @@ pub async fn set_code(conn: &mut Conn, id: &OrderId, code: &str) -> Result<bool>
 
 /// The order of a store that this code opens, or that it opened last.
 pub async fn by_code(conn: &mut Conn, store: &StoreId, code: &str) -> Result<Option<Order>> {
-    let open = concat!("SELECT ", order_columns!(), " FROM orders WHERE store_id = ? AND pickup_code_open = ?");
+    let open =
+        concat!("SELECT ", order_columns!(), " FROM orders WHERE store_id = ? AND pickup_code_open = ?");
     let found: Option<Order> = sqlx::query_as(open).bind(store).bind(code).fetch_optional(&mut *conn).await?;
     if found.is_some() {
         return Ok(found);
@@ -94,11 +95,13 @@ pub async fn first_try(conn: &mut Conn, staff: &StaffId, store: &StoreId, now_ms
 
 /// The try opened something, so it was none of those that are counted.
 pub async fn forget_try(conn: &mut Conn, staff: &StaffId, store: &StoreId) -> Result<()> {
-    sqlx::query("UPDATE pickup_tries SET tries = tries - 1 WHERE staff_id = ? AND store_id = ? AND tries > 0")
-        .bind(staff)
-        .bind(store)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE pickup_tries SET tries = tries - 1 WHERE staff_id = ? AND store_id = ? AND tries > 0",
+    )
+    .bind(staff)
+    .bind(store)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
