@@ -4,6 +4,8 @@ pub mod catalog;
 pub mod coupons;
 pub mod operations;
 pub mod orders;
+pub mod payments;
+pub mod proposals;
 pub mod refunds;
 pub mod sessions;
 pub mod stores;

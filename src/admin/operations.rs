@@ -18,8 +18,9 @@ use crate::platform::bus::{self, DeadLetter};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::inbox::{self, Parked};
+use crate::platform::proposals;
 use crate::platform::web::{Body, List, NoContent, Reply, Tag};
-use crate::refunds::{self, RefundState};
+use crate::refunds;
 use crate::staff::StaffAuth;
 
 /// A delivery that was given up.
@@ -169,8 +170,16 @@ pub struct Todo {
     pub orders_to_ship: i64,
     /// Refunds that wait for a decision.
     pub refunds_to_decide: i64,
+    /// Returned goods that are on their way or there, and wait to be looked at.
+    pub returns_to_check: i64,
     /// Refunds that only people can end: MANUAL and ABNORMAL.
     pub refunds_manual: i64,
+    /// Money that the channel refunded, and that fits no refund here.
+    pub refund_discrepancies: i64,
+    /// What one person has proposed, and another has to confirm.
+    pub proposals: i64,
+    /// Orders that are CLOSING a day after their time to pay: the channel does not answer.
+    pub orders_unanswered: i64,
     pub alerts: i64,
     pub dead_letters: i64,
     /// Notices of the outside that nobody here could settle.
@@ -227,7 +236,8 @@ impl Example for NoticeReplay {
 #[derive(Debug, Object)]
 #[oai(example)]
 pub struct PaymentDecisionInput {
-    /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all.
+    /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all. NOT_OURS: another merchant
+    /// got it, and it stays recorded.
     pub decision: Decision,
     /// For the audit log.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -283,11 +293,16 @@ impl OperationsApi {
     #[oai(path = "/todo", method = "get", operation_id = "getTodo")]
     async fn todo(&self, _auth: StaffAuth) -> Reply<Json<Todo>> {
         let conn = &mut *self.ctx.db.reader().await?;
-        let undecided = [RefundState::Requested, RefundState::AwaitingReturn];
+        let refunds = refunds::waiting(conn).await?;
+        let unanswered_ms = self.ctx.clock.now_ms() - payments::UNANSWERED_AFTER_MS;
         Ok(Json(Todo {
             orders_to_ship: orders::count_to_ship(conn).await?,
-            refunds_to_decide: refunds::count(conn, &undecided).await?,
-            refunds_manual: refunds::count(conn, &[RefundState::Manual, RefundState::Abnormal]).await?,
+            refunds_to_decide: refunds.to_decide,
+            returns_to_check: refunds.returns_to_check,
+            refunds_manual: refunds.manual,
+            refund_discrepancies: refunds.discrepancies,
+            proposals: proposals::count_open(conn).await?,
+            orders_unanswered: orders::count_unanswered(conn, unanswered_ms).await?,
             alerts: alerts::count(conn).await?,
             dead_letters: bus::count_parked(conn).await?,
             parked_notices: inbox::count_parked(conn).await?,

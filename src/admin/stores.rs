@@ -6,10 +6,10 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 
-use self::dto::{Picture, SeenVersion, StaffStore, StoreCreate, StoreUpdate};
+use self::dto::{SeenVersion, StaffStore, StoreCreate, StoreUpdate};
 use crate::kernel::{Cursor, Failure, Limit, Result, StoreId};
 use crate::platform::ctx::Ctx;
-use crate::platform::web::{Body, Created, List, Reply, Tag};
+use crate::platform::web::{Body, Created, List, Picture, Reply, Tag};
 use crate::staff::StaffAuth;
 use crate::stores::{self, NewStore, STORE_NOT_FOUND, Store, Stores, example_store};
 use crate::wechat::mini::Mini;
@@ -137,7 +137,8 @@ impl StoresAdminApi {
         width: Query<Option<u32>>,
     ) -> Reply<Picture> {
         let width = width.0.unwrap_or(430);
-        Ok(Picture(stores::qr_code(&self.ctx, &self.mini, &store_id, width).await?))
+        let image = stores::qr_code(&self.ctx, &self.mini, &store_id, width).await?;
+        Ok(Picture { media_type: image.content_type, bytes: image.bytes })
     }
 }
 

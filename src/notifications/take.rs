@@ -16,6 +16,8 @@ const EVENTS: &[&str] = &[
     "PaymentFailed",
     "PaymentOrphaned",
     "RefundRejected",
+    "ReturnRequired",
+    "RefundDropped",
     "RefundSettled",
 ];
 

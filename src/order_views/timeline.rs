@@ -40,8 +40,8 @@ pub struct StaffTimelineEntry {
 /// What the customer reads of a timeline.
 pub fn for_customer(rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
     let entry = |row: TimelineRow| {
-        let text = text(row.event, &row.actor_kind, &detail(&row))?;
-        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text: text.to_owned() })
+        let text = sentence(row.event, &row.actor_kind, &detail(&row))?;
+        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text })
     };
     rows.into_iter().filter_map(entry).collect()
 }
@@ -53,7 +53,7 @@ pub fn for_staff(rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
         StaffTimelineEntry {
             seq: row.seq,
             at: rfc3339(row.at_ms),
-            text: text(row.event, &row.actor_kind, &detail).map(str::to_owned),
+            text: sentence(row.event, &row.actor_kind, &detail),
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
             code: row.event,
@@ -68,6 +68,16 @@ pub fn for_staff(rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
 
 fn detail(row: &TimelineRow) -> Value {
     serde_json::from_str(&row.detail).unwrap_or_default()
+}
+
+/// The move in the customer's words, with the reason where the customer is owed one.
+fn sentence(event: M, actor_kind: &str, detail: &Value) -> Option<String> {
+    let text = text(event, actor_kind, detail)?;
+    let why = match event {
+        M::RefundEnded if detail["outcome"] == "REJECTED" => detail["reason"].as_str().unwrap_or_default(),
+        _ => "",
+    };
+    Some(if why.is_empty() { text.to_owned() } else { format!("{text}：{why}") })
 }
 
 /// The move in the customer's words; `None`: it is nothing to the customer.
@@ -90,12 +100,18 @@ fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
         M::Completed if actor_kind == "user" => "你已确认收货",
         M::Completed => "已自动确认收货",
         M::Finished => "售后期结束，订单完成",
-        M::RefundRequested => "退款申请已提交",
+        M::RefundRequested if actor_kind == "user" => "退款申请已提交",
+        M::RefundRequested if actor_kind == "staff" => "商家为你发起了退款",
+        M::RefundRequested => "退款已发起",
+        M::ReturnRequired => "商家已受理退款申请，请先寄回商品",
+        M::ReturnSent => "你已寄出退货商品，等待商家签收",
         M::RefundApproved => "商家已同意退款，款项将原路退回",
         M::RefundEnded => match detail["outcome"].as_str() {
             Some("SUCCEEDED") => "退款成功",
             Some("REJECTED") => "商家未同意退款",
+            Some("WITHDRAWN") if actor_kind == "system" => "未在期限内寄回商品，退款申请已关闭",
             Some("WITHDRAWN") => "退款申请已撤回",
+            Some("GIVEN_UP") => "退款未能完成，请联系商家",
             _ => "退款已结束",
         },
         M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
@@ -105,6 +121,13 @@ fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
         | M::PaymentEnded
         | M::ChannelUnreachable
         | M::CompletionWaits
+        | M::RefundRetried
+        | M::RefundStuck
+        | M::RefundDiffers
+        | M::Proposed
+        | M::ProposalConfirmed
+        | M::ProposalDeclined
+        | M::PaymentReviewed
         | M::FinishWaits
         | M::OwnerChanged
         | M::NoteAdded => return None,
@@ -129,6 +152,11 @@ mod tests {
     fn who_cancelled_and_how_a_refund_ended_is_told() {
         assert_eq!(text(M::Cancelled, "system", &json!({ "by": "timeout" })), Some("超时未付款，订单已取消"));
         assert_eq!(text(M::RefundEnded, "staff", &json!({ "outcome": "REJECTED" })), Some("商家未同意退款"));
+        let rejected = json!({ "outcome": "REJECTED", "reason": "商品已使用" });
+        assert_eq!(
+            sentence(M::RefundEnded, "staff", &rejected).as_deref(),
+            Some("商家未同意退款：商品已使用")
+        );
         assert_eq!(text(M::Completed, "user", &json!({})), Some("你已确认收货"));
         assert_eq!(text(M::NoteAdded, "staff", &json!({})), None);
     }

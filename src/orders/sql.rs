@@ -642,6 +642,19 @@ pub async fn count_to_ship(conn: &mut Conn) -> Result<i64> {
     Ok(count)
 }
 
+/// How many orders are CLOSING although their time to pay ended before `before_ms`.
+///
+/// # Errors
+/// The database.
+pub async fn count_unanswered(conn: &mut Conn, before_ms: Millis) -> Result<i64> {
+    let (count,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM orders WHERE status = 'CLOSING' AND pay_before_ms < ?")
+            .bind(before_ms)
+            .fetch_one(conn)
+            .await?;
+    Ok(count)
+}
+
 pub async fn count_by_status(conn: &mut Conn, user: &UserId) -> Result<Vec<(OrderStatus, i64)>> {
     Ok(sqlx::query_as("SELECT status, COUNT(*) FROM orders WHERE user_id = ? GROUP BY status")
         .bind(user)

@@ -10,6 +10,7 @@ pub mod db;
 pub mod idempotency;
 pub mod inbox;
 pub mod kv;
+pub mod proposals;
 pub mod secrets;
 pub mod web;
 pub mod worker;

@@ -75,7 +75,8 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
-    admin::refunds::AdminRefundsApi,
+    (admin::refunds::AdminRefundsApi, admin::refunds::StartedRefundsApi, admin::refunds::RefundsByPeopleApi),
+    (admin::payments::AdminPaymentsApi, admin::proposals::ProposalsApi),
     admin::operations::OperationsApi,
 );
 
@@ -107,7 +108,12 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
-        admin::refunds::AdminRefundsApi { ctx: ctx() },
+        (
+            admin::refunds::AdminRefundsApi { ctx: ctx() },
+            admin::refunds::StartedRefundsApi { ctx: ctx() },
+            admin::refunds::RefundsByPeopleApi { ctx: ctx(), channel: app.channel.clone() },
+        ),
+        (admin::payments::AdminPaymentsApi { ctx: ctx() }, admin::proposals::ProposalsApi { ctx: ctx() }),
         admin::operations::OperationsApi { ctx: ctx() },
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)

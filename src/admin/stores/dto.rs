@@ -1,17 +1,11 @@
 //! What staff sends and sees of stores.
 
-use bytes::Bytes;
-use poem::http::header;
-use poem::{IntoResponse, Response};
-use poem_openapi::payload::{Binary, Payload};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::Object;
 use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object};
 
 use crate::kernel::{Currency, Failure, Money, Result, StoreId, rfc3339};
 use crate::platform::ctx::Ctx;
 use crate::stores::{EXAMPLE_SCENE, OpenHours, OpenRange, Store, StoreDetails, StoreKind, TimeOfDay};
-use crate::wechat::mini::Image;
 
 /// What staff decides about a store.
 #[derive(Object)]
@@ -210,34 +204,4 @@ impl StaffStore {
             created_at: rfc3339(store.created_ms),
         }
     }
-}
-
-/// An image as WeChat drew it: JPEG or PNG.
-pub struct Picture(pub Image);
-
-impl IntoResponse for Picture {
-    fn into_response(self) -> Response {
-        Response::builder()
-            .header(header::CONTENT_TYPE, self.0.content_type)
-            .header(header::CACHE_CONTROL, "private, max-age=86400")
-            .body(Bytes::from(self.0.bytes))
-    }
-}
-
-impl ApiResponse for Picture {
-    fn meta() -> MetaResponses {
-        let media =
-            |content_type| MetaMediaType { content_type, schema: <Binary<Vec<u8>> as Payload>::schema_ref() };
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "The image",
-                status: Some(200),
-                status_range: None,
-                content: vec![media("image/jpeg"), media("image/png")],
-                headers: vec![],
-            }],
-        }
-    }
-
-    fn register(_registry: &mut Registry) {}
 }
