@@ -1,5 +1,7 @@
 //! The command line: serve (the default) and the commands around it.
 
+#![recursion_limit = "512"]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Serve the API, and in sandbox mode WeChat beside it (the default).
     Serve,
+    /// Do the background work alone, beside servers that share database, Redis and RocketMQ.
+    Worker,
     /// Bring the database to this version and stop.
     Migrate,
     /// Write openapi/app.json and openapi/admin.json.
@@ -61,6 +65,12 @@ async fn run(cli: Cli) -> Result<bool> {
     telemetry::init_logs(&config.log)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
+        Command::Worker => {
+            let app = App::build_worker(config, Clock::system()).await?;
+            println!("minimall {} works as {}.", env!("CARGO_PKG_VERSION"), app.ctx.config.bus.node_name);
+            app.serve(stop_signal()).await?;
+            Ok(true)
+        }
         Command::Migrate => {
             App::context(config, Clock::system()).await?.db.migrate().await?;
             println!("The database is up to date.");

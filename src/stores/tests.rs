@@ -36,10 +36,11 @@ impl TestDb {
         let db = Db::open(&config.database).await.unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::manual(NOW_MS);
+        let bus = Bus::open(&config, &clock).unwrap();
         let ctx = Ctx::new(Parts {
             db,
             kv: Kv::embedded(1_000, clock.clone()),
-            bus: Bus::embedded(),
+            bus,
             clock,
             secrets: Secrets::new(&config.secrets.master_key).unwrap(),
             config,

@@ -18,6 +18,7 @@ mod orders;
 mod payments;
 mod profile;
 mod races;
+mod redis;
 mod refund_channel;
 mod refunds;
 mod sequences;
