@@ -3,7 +3,7 @@
 use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
-use crate::platform::{alerts, bus, inbox};
+use crate::platform::{alerts, bus, inbox, proposals};
 use crate::{
     addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff,
 };
@@ -55,6 +55,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(orders::invariants(conn).await?);
     report.add(payments::invariants(conn).await?);
     report.add(refunds::invariants(conn).await?);
+    report.add(proposals::invariants(conn).await?);
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
     liveness(conn, ctx.clock.now_ms(), &mut report).await?;
@@ -78,10 +79,15 @@ async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Resul
 }
 
 async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
+    let refunds = refunds::waiting(conn).await?;
     report.waiting = vec![
         ("dead letters", bus::count_parked(conn).await?),
         ("parked notices", inbox::count_parked(conn).await?),
         ("mismatched payments", payments::count_mismatched(conn).await?),
+        ("refunds that only people can end", refunds.manual),
+        ("returned goods to look at", refunds.returns_to_check),
+        ("refunds of the channel that fit none here", refunds.discrepancies),
+        ("proposals that wait for a second person", proposals::count_open(conn).await?),
         ("open alerts", alerts::count(conn).await?),
     ];
     Ok(())

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 
 use super::ctx::Ctx;
-use super::db::{Conn, Tx, changed, inserted};
+use super::db::{Conn, Tx, changed, inserted, violations};
 use crate::kernel::{
     Actor, Cursor, Failure, Limit, Millis, Page, ProposalId, Result, codes, common, text_enum,
 };
@@ -217,6 +217,26 @@ pub async fn count_open(conn: &mut Conn) -> Result<i64> {
     let (count,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM proposals WHERE state = 'OPEN'").fetch_one(conn).await?;
     Ok(count)
+}
+
+const RULES: &[(&str, &str)] = &[
+    (
+        "proposals: who confirmed one is not who made it",
+        "SELECT id FROM proposals WHERE state = 'CONFIRMED' AND (decided_by IS NULL OR decided_by = proposed_by)",
+    ),
+    (
+        "proposals: exactly the open ones keep others from being made",
+        "SELECT id FROM proposals WHERE (state = 'OPEN' AND (open_object IS NULL OR open_object <> object)) \
+         OR (state <> 'OPEN' AND open_object IS NOT NULL)",
+    ),
+];
+
+/// What must be true of proposals at any moment: rule and violations.
+///
+/// # Errors
+/// The database.
+pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
+    violations(conn, RULES).await
 }
 
 /// Only people propose and confirm.
