@@ -116,7 +116,7 @@ async fn an_amount_of_the_order_is_spread_over_its_lines_and_then_its_freight() 
     }
     let rest = start(&staff, &order, json!({ "amount": cny(1_000_000) })).await.ok();
     assert_eq!((minor(&rest["amount"]), minor(&rest["freight"])), (goods - 1_001 + 800, 800));
-    app.live_through_minutes(1).await;
+    app.live_through_minutes(2).await;
     let seen = alice.get_order(&order).await;
     assert_eq!(
         (&seen["status"], &seen["refunded"]),

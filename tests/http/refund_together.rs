@@ -6,8 +6,8 @@ use crate::support::{SKU, TestApp, User, minor, sku};
 
 const REFUND: &str = "/v3/refund/domestic/refunds";
 
-/// An order of six units whose payment has had so many submissions, and refunds of its units, one each.
-async fn waiting(app: &TestApp, alice: &User, before: i64, units: usize) -> (Value, Vec<Value>) {
+/// An order of six units whose payment has had so many submissions.
+async fn tried(app: &TestApp, alice: &User, before: i64) -> Value {
     let order = app.paid_order(alice, &[(&sku(9), 6)]).await;
     let id = order["id"].as_str().expect("an id");
     for n in 0..before {
@@ -19,6 +19,12 @@ async fn waiting(app: &TestApp, alice: &User, before: i64, units: usize) -> (Val
         .await;
     }
     app.advance_minutes(1);
+    order
+}
+
+/// The same, and refunds of its units, one each.
+async fn waiting(app: &TestApp, alice: &User, before: i64, units: usize) -> (Value, Vec<Value>) {
+    let order = tried(app, alice, before).await;
     let mut refunds = Vec::new();
     for _ in 0..units {
         refunds.push(alice.try_refund(&order, &[(0, 1)]).await.ok());
@@ -87,9 +93,13 @@ async fn what_went_out_together_is_asked_about_once_and_comes_back_together() {
     for fault in ["error_after_work", "down"] {
         let app = TestApp::new().await;
         let alice = app.user("alice").await;
+        let order = tried(&app, &alice, 40).await;
         app.fault_with(serde_json::json!({ "kind": fault, "path": REFUND })).await;
         app.fault("notify_drop", 1).await;
-        let (order, _) = waiting(&app, &alice, 40, 3).await;
+        for _ in 0..3 {
+            alice.try_refund(&order, &[(0, 1)]).await.ok();
+        }
+        app.drain().await;
         assert_eq!(states(&alice, &order).await, ["PROCESSING"; 3], "{fault}");
         app.live_through_minutes(3).await;
         assert_eq!(states(&alice, &order).await, ["SUCCEEDED"; 3], "{fault}");

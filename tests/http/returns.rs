@@ -97,6 +97,7 @@ async fn goods_that_are_not_sent_in_time_end_the_request() {
     assert_eq!(alice.refund_status(&order, &refund).await, "AWAITING_RETURN");
     app.advance_ms(1);
     app.drain().await;
+    let alice = app.user("alice").await;
     assert_eq!(alice.refund_status(&order, &refund).await, "WITHDRAWN");
     report(&alice, &refund).await.refused(409, "nothing_to_return");
     let seen = alice.get_order(&order).await;
