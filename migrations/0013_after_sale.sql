@@ -63,6 +63,8 @@ CREATE TABLE proposals (
     id VARCHAR(32) NOT NULL PRIMARY KEY,
     kind VARCHAR(24) NOT NULL,
     object VARCHAR(64) NOT NULL,
+    -- Of which store that is.
+    store_id VARCHAR(32) NOT NULL,
     detail TEXT NOT NULL,
     state VARCHAR(16) NOT NULL,
     -- The object while the proposal waits: one waits for an object at a time.

@@ -51,13 +51,6 @@ pub enum KvBackend {
     RedisCluster,
 }
 
-/// Where the bus lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    Embedded,
-}
-
 /// How events travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -43,6 +43,8 @@ enum Command {
     Demo,
     /// Check every invariant of the database; fail when one is violated.
     Check,
+    /// Ask the program of this configuration, on this machine, whether it is ready: for container health checks.
+    Health,
     /// Look at configuration, keys, clock, database and WeChat, and say what to do.
     Doctor,
 }
@@ -93,6 +95,7 @@ async fn run(cli: Cli) -> Result<bool> {
             Ok(true)
         }
         Command::Check => check(config).await,
+        Command::Health => doctor::health(&config).await,
         Command::Doctor => doctor::run(config).await,
     }
 }

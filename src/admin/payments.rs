@@ -88,7 +88,7 @@ impl AdminPaymentsApi {
     #[oai(path = "/payments", method = "get", operation_id = "listPayments")]
     async fn list_payments(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// SUCCEEDED, ORPHAN or MISMATCH.
         status: Query<Option<AttemptStatus>>,
         /// True: only mismatched ones that nobody has decided.
@@ -102,7 +102,8 @@ impl AdminPaymentsApi {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
         let waiting = waiting.0.unwrap_or(false);
-        let page = payments::list_arrived(conn, status.0, waiting, cursor.0.as_ref(), limit).await?;
+        let page =
+            payments::list_arrived(conn, auth.scope(), status.0, waiting, cursor.0.as_ref(), limit).await?;
         let orphans = page.items.iter().filter(|row| row.kind == AttemptStatus::Orphan);
         let orphans: Vec<AttemptId> = orphans.map(|row| row.attempt_id.clone()).collect();
         let refunds = refunds::of_orphans(conn, &orphans).await?;

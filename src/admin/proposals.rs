@@ -36,7 +36,7 @@ impl ProposalsApi {
     #[oai(path = "/proposals", method = "get", operation_id = "listProposals")]
     async fn list(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// OPEN unless told.
         state: Query<Option<ProposalState>>,
         /// 1 to 100, 20 unless told.
@@ -48,7 +48,7 @@ impl ProposalsApi {
         let limit = Limit::parse(limit.0)?;
         let state = state.0.unwrap_or(ProposalState::Open);
         let conn = &mut *self.ctx.db.reader().await?;
-        let page = proposals::list(conn, state, cursor.0.as_ref(), limit).await?;
+        let page = proposals::list(conn, auth.scope().stores(), state, cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, ProposalView::from))
     }
 

@@ -26,7 +26,7 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
 pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
-pub use invariants::{invariants, stuck};
+pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, Filter, counts, list, list_all};
 pub use moves::{hold, record, stage};
 pub use paid::{attempt_ended, attempt_opened, clear_hold, mark_paid, release_hold};
@@ -38,7 +38,7 @@ pub use refunding::{
     take_compensation,
 };
 pub use ship::{ShipLine, ship_lines};
-pub use sql::{count_to_ship, count_unanswered, find, find_lines, find_owned, timeline};
+pub use sql::{count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

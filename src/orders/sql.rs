@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
 use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 use crate::telemetry;
 
 macro_rules! order_columns {
@@ -27,6 +28,16 @@ pub async fn find(conn: &mut Conn, id: &OrderId) -> Result<Option<Order>> {
         .bind(id)
         .fetch_optional(conn)
         .await?)
+}
+
+/// The store of an order; it never changes.
+///
+/// # Errors
+/// The database.
+pub async fn store_of(conn: &mut Conn, id: &OrderId) -> Result<Option<StoreId>> {
+    let row: Option<(StoreId,)> =
+        sqlx::query_as("SELECT store_id FROM orders WHERE id = ?").bind(id).fetch_optional(conn).await?;
+    Ok(row.map(|(store,)| store))
 }
 
 /// The order if it is this user's.
@@ -581,6 +592,7 @@ pub async fn finish_past_due(conn: &mut Conn, before_ms: Millis, limit: i64) -> 
 #[derive(Debug, Default, Clone)]
 pub struct ListFilter<'a> {
     pub user: Option<&'a UserId>,
+    pub scope: Option<&'a StoreScope>,
     pub store: Option<&'a StoreId>,
     pub status: Option<OrderStatus>,
     pub phone_hash: Option<String>,
@@ -605,6 +617,7 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
             query.push_str(clause);
         }
     }
+    query.push_str(&filter.scope.map(|scope| scope.condition("store_id")).unwrap_or_default());
     query.push_str(" ORDER BY id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.before.unwrap_or("~"));
     if let Some(user) = filter.user {
@@ -625,33 +638,44 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
     if let Some(until_ms) = filter.placed_until_ms {
         query = query.bind(until_ms);
     }
+    for store in filter.scope.into_iter().flat_map(StoreScope::bound) {
+        query = query.bind(store);
+    }
     Ok(query.bind(filter.limit).fetch_all(conn).await?)
 }
 
-/// How many orders wait for a parcel.
+/// How many orders of these stores wait for a parcel.
 ///
 /// # Errors
 /// The database.
-pub async fn count_to_ship(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as(
+pub async fn count_to_ship(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    let query = format!(
         "SELECT COUNT(*) FROM orders WHERE status IN ('PAID', 'PARTIALLY_SHIPPED') \
-         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL",
-    )
-    .fetch_one(conn)
-    .await?;
+         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 
-/// How many orders are CLOSING although their time to pay ended before `before_ms`.
+/// How many orders of these stores are CLOSING although their time to pay ended before `before_ms`.
 ///
 /// # Errors
 /// The database.
-pub async fn count_unanswered(conn: &mut Conn, before_ms: Millis) -> Result<i64> {
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM orders WHERE status = 'CLOSING' AND pay_before_ms < ?")
-            .bind(before_ms)
-            .fetch_one(conn)
-            .await?;
+pub async fn count_unanswered(conn: &mut Conn, scope: &StoreScope, before_ms: Millis) -> Result<i64> {
+    let query = format!(
+        "SELECT COUNT(*) FROM orders WHERE status = 'CLOSING' AND pay_before_ms <= ?{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(before_ms);
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 

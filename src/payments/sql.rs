@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::{AttemptStatus, PaidNews, ProviderKind};
 use crate::kernel::{AttemptId, Currency, Cursor, Limit, Millis, OrderId, Page, Result, UserId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 /// A payment attempt.
 #[derive(Debug, Clone, FromRow)]
@@ -298,16 +299,31 @@ pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// A condition that narrows payments of this table to the orders of these stores.
+fn of_stores(scope: &StoreScope, table: &str) -> String {
+    if scope.is_all() {
+        return String::new();
+    }
+    format!(
+        " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = {table}.order_id{})",
+        scope.condition("orders.store_id")
+    )
+}
+
 /// Payments that a person has to decide.
 ///
 /// # Errors
 /// The database.
-pub async fn count_mismatched(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH' AND reviewed_ms IS NULL",
-    )
-    .fetch_one(conn)
-    .await?;
+pub async fn count_mismatched(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    let query = format!(
+        "SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH' AND reviewed_ms IS NULL{}",
+        of_stores(scope, "payment_attempts")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 
@@ -359,12 +375,13 @@ pub struct Arrived {
     pub reviewed_ms: Option<Millis>,
 }
 
-/// Payments that arrived, newest first; `waiting`: only mismatched ones that nobody has decided.
+/// Payments of these stores that arrived, newest first; `waiting`: only mismatched ones that nobody has decided.
 ///
 /// # Errors
 /// The database.
 pub async fn list_arrived(
     conn: &mut Conn,
+    scope: &StoreScope,
     kind: Option<AttemptStatus>,
     waiting: bool,
     after: Option<&Cursor>,
@@ -382,10 +399,14 @@ pub async fn list_arrived(
     if waiting {
         query.push_str(" AND r.kind = 'MISMATCH' AND a.reviewed_ms IS NULL");
     }
+    query.push_str(&of_stores(scope, "a"));
     query.push_str(" ORDER BY r.attempt_id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
     if let Some(kind) = kind {
         query = query.bind(kind);
+    }
+    for store in scope.bound() {
+        query = query.bind(store);
     }
     let rows: Vec<Arrived> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |row| row.attempt_id.to_string()))

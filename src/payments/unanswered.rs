@@ -11,7 +11,7 @@ use crate::orders::{self, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use crate::platform::idempotency::{Done, Key};
-use crate::platform::proposals::{self, PROPOSAL_NOT_FOUND, Proposal, ProposalKind};
+use crate::platform::proposals::{self, About, PROPOSAL_NOT_FOUND, Proposal, ProposalKind};
 use crate::platform::{alerts, audit};
 
 /// How long after its time to pay the channel may answer before people may go on without it.
@@ -34,7 +34,8 @@ pub async fn propose_close(
             is_unanswered(ctx, &order)?;
             let kind = ProposalKind::OrderClose;
             let detail = json!({ "reason": reason });
-            let proposal = proposals::propose(tx, ctx, actor, kind, id.as_str(), &detail).await?;
+            let about = About { object: id.as_str(), store: &order.store_id };
+            let proposal = proposals::propose(tx, ctx, actor, kind, about, &detail).await?;
             let row = json!({ "proposal": proposal, "kind": kind, "detail": detail });
             orders::record(tx, ctx, &mut order, OrderMove::Proposed, actor, row.clone()).await?;
             audit_row(tx, ctx, actor, "proposeOrderClose", &order, row).await?;

@@ -12,5 +12,7 @@ pub mod inbox;
 pub mod kv;
 pub mod proposals;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod test_db;
 pub mod web;
 pub mod worker;

@@ -1,13 +1,15 @@
 //! Proposals: what takes two people. One proposes, another confirms or declines; the conditional update of
 //! the row decides, so neither the same person twice nor two people at once can do both.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::ctx::Ctx;
 use super::db::{Conn, Tx, changed, inserted, violations};
 use crate::kernel::{
-    Actor, Cursor, Failure, Limit, Millis, Page, ProposalId, Result, codes, common, text_enum,
+    Actor, Cursor, Failure, Limit, Millis, Page, ProposalId, Result, StoreId, codes, common, text_enum,
 };
 
 codes! {
@@ -47,6 +49,7 @@ pub struct Proposal {
     pub kind: ProposalKind,
     /// The id of what it is about.
     pub object: String,
+    pub store_id: StoreId,
     /// JSON.
     pub detail: String,
     pub state: ProposalState,
@@ -60,11 +63,18 @@ pub struct Proposal {
 
 macro_rules! columns {
     () => {
-        "id, kind, object, detail, state, proposed_by, proposed_ms, decided_by, decided_ms, reason"
+        "id, kind, object, store_id, detail, state, proposed_by, proposed_ms, decided_by, decided_ms, reason"
     };
 }
 
-/// Proposes something about `object`.
+/// What a proposal is about: the id of a thing, and the store that the thing is of.
+#[derive(Clone, Copy)]
+pub struct About<'a> {
+    pub object: &'a str,
+    pub store: &'a StoreId,
+}
+
+/// Proposes something.
 ///
 /// # Errors
 /// `proposal_open`: something else about it waits for its second person.
@@ -73,20 +83,21 @@ pub async fn propose(
     ctx: &Ctx,
     actor: &Actor,
     kind: ProposalKind,
-    object: &str,
+    about: About<'_>,
     detail: &Value,
 ) -> Result<ProposalId> {
     let id: ProposalId = ctx.new_id();
     let fresh = inserted(
         sqlx::query(
-            "INSERT INTO proposals (id, kind, object, detail, state, open_object, proposed_by, proposed_ms) \
-             VALUES (?, ?, ?, ?, 'OPEN', ?, ?, ?)",
+            "INSERT INTO proposals (id, kind, object, store_id, detail, state, open_object, proposed_by, \
+             proposed_ms) VALUES (?, ?, ?, ?, ?, 'OPEN', ?, ?, ?)",
         )
         .bind(&id)
         .bind(kind)
-        .bind(object)
+        .bind(about.object)
+        .bind(about.store)
         .bind(detail.to_string())
-        .bind(object)
+        .bind(about.object)
         .bind(person(actor)?)
         .bind(ctx.clock.now_ms())
         .execute(&mut **tx)
@@ -186,36 +197,53 @@ pub async fn of_object(conn: &mut Conn, object: &str) -> Result<Vec<Proposal>> {
     .await?)
 }
 
-/// Proposals in one state, newest first.
+/// A condition that narrows proposals to these stores; `None`: to all.
+fn of_stores(stores: Option<&BTreeSet<StoreId>>) -> String {
+    match stores {
+        None => String::new(),
+        Some(stores) if stores.is_empty() => " AND 1 = 0".to_owned(),
+        Some(stores) => format!(" AND store_id IN ({})", vec!["?"; stores.len()].join(", ")),
+    }
+}
+
+/// Proposals in one state, newest first, of these stores.
 ///
 /// # Errors
 /// The database.
 pub async fn list(
     conn: &mut Conn,
+    stores: Option<&BTreeSet<StoreId>>,
     state: ProposalState,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Proposal>> {
-    let rows: Vec<Proposal> = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM proposals WHERE state = ? AND id < ? ORDER BY id DESC LIMIT ?"
-    ))
-    .bind(state)
-    .bind(after.map_or("~", Cursor::key))
-    .bind(limit.and_one())
-    .fetch_all(conn)
-    .await?;
+    let query = format!(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM proposals WHERE state = ? AND id < ?{} ORDER BY id DESC LIMIT ?"
+        ),
+        of_stores(stores)
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(state).bind(after.map_or("~", Cursor::key));
+    for store in stores.into_iter().flatten() {
+        query = query.bind(store);
+    }
+    let rows: Vec<Proposal> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |proposal| proposal.id.to_string()))
 }
 
-/// How many proposals wait for a second person.
+/// How many proposals of these stores wait for a second person.
 ///
 /// # Errors
 /// The database.
-pub async fn count_open(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM proposals WHERE state = 'OPEN'").fetch_one(conn).await?;
+pub async fn count_open(conn: &mut Conn, stores: Option<&BTreeSet<StoreId>>) -> Result<i64> {
+    let query = format!("SELECT COUNT(*) FROM proposals WHERE state = 'OPEN'{}", of_stores(stores));
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in stores.into_iter().flatten() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 

@@ -14,7 +14,7 @@ use crate::orders::{self, Order, OrderMove};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx};
 use crate::platform::idempotency::{Done, Key};
-use crate::platform::proposals::{self, PROPOSAL_NOT_FOUND, Proposal, ProposalKind, ProposalState};
+use crate::platform::proposals::{self, About, PROPOSAL_NOT_FOUND, Proposal, ProposalKind, ProposalState};
 use crate::platform::{alerts, audit};
 
 /// What shows that the money of a refund went back.
@@ -88,7 +88,8 @@ async fn propose(
     refund: &Refund,
     detail: Value,
 ) -> Result<ProposalId> {
-    let id = proposals::propose(tx, ctx, actor, kind, refund.id.as_str(), &detail).await?;
+    let about = About { object: refund.id.as_str(), store: &order.store_id };
+    let id = proposals::propose(tx, ctx, actor, kind, about, &detail).await?;
     let operation = match kind {
         ProposalKind::RefundProof => "proposeRefundProof",
         _ => "proposeRefundGiveUp",

@@ -32,14 +32,14 @@ pub use by_people::{StaffEvidence, confirm_proposal, decline_proposal, propose_g
 pub use by_system::{on_cancelled_order_paid, on_payment_orphaned};
 pub use decide::{Approval, Condition, approve, receive, reject, retry, withdraw};
 pub use discrepancies::{adopt_again, close as close_discrepancy};
-pub use invariants::{invariants, stuck};
+pub use invariants::{invariants, levels, stuck};
 pub use photos::{photo_for_staff, upload as upload_photo};
 pub use request::{Requested, request};
 pub use returns::{on_return_due, require_return};
 pub use settle::{NO_MONEY, PROOF, settle_notice};
 pub use sql::{
     Discrepancy, ListFilter, Refund, RefundLine, Submission, by_id, discrepancies, discrepancy, find_lines,
-    list, of_order, of_orphans, submissions, with_lines,
+    list, of_order, of_orphans, refund_of_photo, submissions, with_lines,
 };
 pub use start::{StaffRefund, Take, start};
 pub use submit::look_up;
@@ -49,6 +49,7 @@ pub use worker::{next_due, tick};
 
 use crate::kernel::{Millis, Result, codes, minute_ms, text_enum};
 use crate::platform::db::Conn;
+use crate::staff::StoreScope;
 
 codes! {
     REFUND_NOT_FOUND: 404 "refund_not_found" "There is no such refund, or it is not yours.";
@@ -158,21 +159,19 @@ pub struct Waiting {
     pub discrepancies: i64,
 }
 
-/// What of refunds waits for a person.
+/// What of refunds of these stores waits for a person.
 ///
 /// # Errors
 /// The database.
-pub async fn waiting(conn: &mut Conn) -> Result<Waiting> {
+pub async fn waiting(conn: &mut Conn, scope: &StoreScope) -> Result<Waiting> {
     Ok(Waiting {
-        to_decide: sql::count(conn, &[RefundState::Requested]).await?,
-        returns_to_check: sql::count_returns(conn).await?,
-        manual: sql::count(conn, &[RefundState::Manual, RefundState::Abnormal]).await?,
-        discrepancies: sql::count_discrepancies(conn).await?,
+        to_decide: sql::count_requested(conn, scope).await?,
+        returns_to_check: sql::count_returns(conn, scope).await?,
+        manual: sql::count_manual(conn, scope).await?,
+        discrepancies: sql::count_discrepancies(conn, scope).await?,
     })
 }
 
-/// Photos of one request.
-pub const PHOTOS_MAX: usize = 6;
 /// WeChat Pay takes at most this many refunds of one payment, this far apart, this long after it.
 const PARTS_MAX: i64 = 50;
 /// From so many on, refunds of a payment that wait go out together under one number.

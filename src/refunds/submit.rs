@@ -189,7 +189,10 @@ pub async fn send(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
             ctx.metrics.outbound("refund", "ok");
             accepted(ctx, refund, &parts, &news).await
         }
-        Err(error) => refused(ctx, refund, &submission, &parts, error).await,
+        Err(error) => {
+            ctx.metrics.outbound("refund", error.kind());
+            refused(ctx, refund, &submission, &parts, error).await
+        }
     }
 }
 

@@ -148,8 +148,12 @@ async fn a_reason_is_of_the_list_or_in_words() {
     let alice = app.user("alice").await;
     let order = app.paid_order(&alice, &[(SKU, 1)]).await;
     let list = alice.client.get("/api/v1/refund-reasons").await.ok();
-    let codes: Vec<&str> =
-        list["items"].as_array().expect("items").iter().filter_map(|reason| reason["code"].as_str()).collect();
+    let codes: Vec<&str> = list["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|reason| reason["code"].as_str())
+        .collect();
     assert!(codes.contains(&"DAMAGED") && codes.contains(&"OTHER"), "{codes:?}");
     let path = format!("/api/v1/orders/{}/refunds", order["id"].as_str().expect("an id"));
     for body in [json!({}), json!({ "reason_code": "OTHER" }), json!({ "reason": "  " })] {

@@ -179,10 +179,16 @@ async fn everything_makes_room_even_what_waits_for_money_or_for_people() {
     assert_eq!(bob.refund_status(&other, &manual).await, "MANUAL");
     app.console_refund(&other, minor(&other["paid"]), true).await.ok();
     assert_eq!(bob.refund_status(&other, &manual).await, "REJECTED");
-    assert_eq!((app.alerts("refund_manual").await, bob.get_order(&other).await["status"].clone()), (0, json!("CLOSED")));
+    assert_eq!(
+        (app.alerts("refund_manual").await, bob.get_order(&other).await["status"].clone()),
+        (0, json!("CLOSED"))
+    );
     app.live_through_minutes(11).await;
     let posts = app.calls("/v3/refund/domestic/refunds").await;
-    assert!(posts.iter().filter(|call| call["method"] == "POST").count() <= 5, "nothing is sent for them again");
+    assert!(
+        posts.iter().filter(|call| call["method"] == "POST").count() <= 5,
+        "nothing is sent for them again"
+    );
     app.finish_money().await;
 }
 
@@ -288,7 +294,10 @@ async fn on_an_orphan_payment_it_settles_that_payment_s_own_refund() {
     app.tell(&news).await;
     app.tell(&news).await;
     let refunds = alice.refunds(&order).await;
-    assert_eq!((refunds.len(), &refunds[0]["kind"], &refunds[0]["status"]), (1, &json!("ORPHAN"), &json!("SUCCEEDED")));
+    assert_eq!(
+        (refunds.len(), &refunds[0]["kind"], &refunds[0]["status"]),
+        (1, &json!("ORPHAN"), &json!("SUCCEEDED"))
+    );
     assert_eq!(app.number("SELECT COUNT(*) FROM refund_discrepancies").await, 0);
     let list = staff.get("/admin/v1/payments?status=ORPHAN").await.ok();
     assert_eq!(

@@ -195,7 +195,10 @@ async fn money_that_the_channel_pays_after_a_proof_is_a_discrepancy() {
     app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
     app.drain().await;
     let list = first.get("/admin/v1/refund-discrepancies").await.ok();
-    assert_eq!((&list["items"][0]["number"], &list["items"][0]["amount"]), (&json!(number), &refund["amount"]));
+    assert_eq!(
+        (&list["items"][0]["number"], &list["items"][0]["amount"]),
+        (&json!(number), &refund["amount"])
+    );
     assert_eq!(app.alerts("refund_discrepancy").await, 1);
     assert_eq!(first.get("/admin/v1/todo").await.ok()["refund_discrepancies"], 1);
     app.finish_money_settled_by_hand().await;
@@ -211,7 +214,10 @@ async fn a_proof_that_is_confirmed_after_the_channel_paid_is_a_discrepancy() {
     // The channel's success is stored before the proof, and settled before it.
     let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
     app.ctx.bus.set_available(false);
-    app.sandbox_client().post(&format!("/sandbox/refunds/{number}/finish"), &json!({ "status": "SUCCESS" })).await.ok();
+    app.sandbox_client()
+        .post(&format!("/sandbox/refunds/{number}/finish"), &json!({ "status": "SUCCESS" }))
+        .await
+        .ok();
     app.sandbox.tick().await;
     confirm(&second, &proposal).await.ok();
     app.ctx.bus.set_available(true);

@@ -50,6 +50,23 @@ async fn a_whole_order_goes_back_in_one_step_with_its_freight() {
 }
 
 #[tokio::test]
+async fn a_clerk_starts_a_refund_that_waits_for_somebody_who_may_approve() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let (clerk, finance) = (app.member(Role::Clerk, &[]).await, app.member(Role::Finance, &[]).await);
+    let order = app.paid_order(&alice, &[(SKU, 1)]).await;
+    let refund = start(&clerk, &order, json!({ "sellable": true })).await.ok();
+    assert_eq!((&refund["kind"], &refund["status"]), (&json!("STAFF"), &json!("REQUESTED")));
+    let approve = format!("/admin/v1/refunds/{}/approve", id(&refund));
+    clerk.post(&approve, &json!({})).await.refused(403, "role_not_allowed");
+    assert_eq!(finance.get("/admin/v1/todo").await.ok()["refunds_to_decide"], 1);
+    finance.post(&approve, &json!({})).await.ok();
+    app.drain().await;
+    assert_eq!(alice.refund_status(&order, &refund).await, "SUCCEEDED");
+    app.finish_money().await;
+}
+
+#[tokio::test]
 async fn units_that_are_out_need_a_word_about_their_state_before_they_are_approved() {
     let app = TestApp::new().await;
     let (alice, staff) = (app.user("alice").await, app.member(Role::Manager, &[]).await);
@@ -74,11 +91,12 @@ async fn units_that_are_out_need_a_word_about_their_state_before_they_are_approv
 #[tokio::test]
 async fn money_alone_is_bounded_by_what_is_left_and_later_units_give_back_only_the_rest() {
     let app = TestApp::new().await;
-    let (alice, staff) = (app.user("alice").await, app.member(Role::Finance, &[]).await);
+    let (alice, staff) = (app.user("alice").await, app.member(Role::Manager, &[]).await);
     let order = app.paid_order(&alice, &[(&sku(9), 3), (&sku(7), 1)]).await;
     let (line, net) = (order["lines"][1]["line_id"].clone(), minor(&order["lines"][1]["net"]));
     assert_eq!(net, 5_970);
-    let refund = start(&staff, &order, json!({ "lines": [{ "line_id": line, "amount": cny(1_000) }] })).await.ok();
+    let refund =
+        start(&staff, &order, json!({ "lines": [{ "line_id": line, "amount": cny(1_000) }] })).await.ok();
     assert_eq!((minor(&refund["amount"]), &refund["lines"][0]["quantity"]), (1_000, &json!(0)));
     app.drain().await;
     // floor(5970/3) is 1990, of which 1000 are gone; the second unit is worth the whole of its 1990.
@@ -86,7 +104,8 @@ async fn money_alone_is_bounded_by_what_is_left_and_later_units_give_back_only_t
         let unit = alice.try_refund(&order, &[(1, 1)]).await.ok();
         assert_eq!(minor(&unit["amount"]), expected);
     }
-    let rest = start(&staff, &order, json!({ "lines": [{ "line_id": line, "amount": cny(9_999) }] })).await.ok();
+    let rest =
+        start(&staff, &order, json!({ "lines": [{ "line_id": line, "amount": cny(9_999) }] })).await.ok();
     assert_eq!(minor(&rest["amount"]), 1_990, "no more than is left");
     let nothing = start(&staff, &order, json!({ "lines": [{ "line_id": line, "amount": cny(1) }] })).await;
     assert_eq!(nothing.refused(409, "refund_exceeds_paid")["field"], "/lines/0/amount");
@@ -286,8 +305,7 @@ async fn a_refund_that_breaks_the_minimum_spend_is_kept_or_priced_anew_as_config
 /// Edge case 19: what an earlier refund held back comes with the last one, on whichever line it was.
 #[tokio::test]
 async fn what_was_held_back_for_the_minimum_spend_comes_back_with_the_last_unit() {
-    let app =
-        TestApp::with(|config| config.refunds.below_minimum_spend = BelowMinimum::Reprice).await;
+    let app = TestApp::with(|config| config.refunds.below_minimum_spend = BelowMinimum::Reprice).await;
     let alice = app.user("alice").await;
     let coupon = app.coupon_from(&alice, 1_200, 3_000).await;
     let order = alice.order_with(&[(&sku(9), 1), (&sku(7), 1)], &[&coupon]).await;

@@ -78,7 +78,10 @@ async fn the_money_follows_the_goods_and_what_can_be_sold_goes_on_the_shelf() {
         .filter_map(|row| row["code"].as_str())
         .filter(|code| code.starts_with("re"))
         .collect();
-    assert_eq!(codes, ["refund_requested", "return_required", "return_sent", "refund_approved", "refund_ended"]);
+    assert_eq!(
+        codes,
+        ["refund_requested", "return_required", "return_sent", "refund_approved", "refund_ended"]
+    );
     let log = staff.get(&format!("/admin/v1/audit?object={}", id(&refund))).await.ok();
     let operations: Vec<&str> =
         log["items"].as_array().expect("rows").iter().filter_map(|row| row["operation"].as_str()).collect();
@@ -156,7 +159,11 @@ async fn a_customer_withdraws_while_the_goods_are_waited_for_and_completion_foll
     let (order, refund) = awaiting(&app, &alice, &staff, 1).await;
     report(&bob, &refund).await.refused(404, "refund_not_found");
     let path = format!("/api/v1/orders/{}/confirm-receipt", id(&order));
-    assert_eq!(alice.client.post(&path, &json!({})).await.ok()["status"], "SHIPPED", "it waits for the refund");
+    assert_eq!(
+        alice.client.post(&path, &json!({})).await.ok()["status"],
+        "SHIPPED",
+        "it waits for the refund"
+    );
     let withdraw = format!("/api/v1/refunds/{}/withdraw", id(&refund));
     assert_eq!(alice.client.post(&withdraw, &json!({})).await.ok()["status"], "WITHDRAWN");
     assert_eq!(alice.get_order(&order).await["status"], "COMPLETED");
@@ -212,7 +219,11 @@ async fn every_line_that_came_back_is_spoken_of_and_no_more_is_sold_than_came() 
             "invalid_request",
             "/goods/0/line_id",
         ),
-        (json!({ "sellable": true, "goods": [{ "line_id": line(0), "sellable": 1 }] }), "invalid_request", "/goods"),
+        (
+            json!({ "sellable": true, "goods": [{ "line_id": line(0), "sellable": 1 }] }),
+            "invalid_request",
+            "/goods",
+        ),
     ] {
         assert_eq!(staff.post(&path, &body).await.refused(400, code)["field"], field, "{body}");
     }

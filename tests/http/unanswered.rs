@@ -16,7 +16,8 @@ async fn closing(app: &TestApp, alice: &User) -> (Value, Value, String) {
     let coupon = app.coupon(alice, 700).await;
     let order = alice.order_with(&[(SKU, 1)], &[&coupon]).await;
     let payment = alice.start_payment(&order).await;
-    app.fault_with(json!({ "kind": "down", "times": 100_000, "path": "/v3/pay/transactions/out-trade-no" })).await;
+    app.fault_with(json!({ "kind": "down", "times": 100_000, "path": "/v3/pay/transactions/out-trade-no" }))
+        .await;
     alice.cancel(&order).await.ok();
     app.drain().await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSING");
@@ -72,7 +73,8 @@ async fn two_people_close_it_after_a_day_and_money_that_comes_later_goes_back() 
     assert_eq!(second.get("/admin/v1/todo").await.ok()["orders_unanswered"], 0);
     // The channel is back, and says that it was paid in time.
     app.no_faults().await;
-    app.execute(&format!("UPDATE payment_attempts SET time_expire_ms = time_expire_ms + {}", day_ms(2))).await;
+    app.execute(&format!("UPDATE payment_attempts SET time_expire_ms = time_expire_ms + {}", day_ms(2)))
+        .await;
     let number = payment["out_trade_no"].as_str().expect("a number");
     let notice = app.seal_notice("TRANSACTION.SUCCESS", &crate::support::paid(&payment));
     assert_eq!(app.send_notice(crate::support::PAYMENT_CALLBACK, &notice).await.status, 204);

@@ -70,6 +70,36 @@ impl RefundApproval {
     }
 }
 
+/// Goods that came back.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub struct ReceivedGoods {
+    /// Of all of them: true puts them on the shelf again. Needed, or `goods`.
+    pub sellable: Option<bool>,
+    /// The same for each line: how many units go on the shelf again.
+    #[oai(validator(min_items = 1, max_items = 50))]
+    pub goods: Option<Vec<GoodsInput>>,
+    /// The customer reads it.
+    #[oai(validator(max_length = 200))]
+    pub note: Option<String>,
+}
+
+impl Example for ReceivedGoods {
+    fn example() -> Self {
+        Self { sellable: Some(true), goods: None, note: Some("已收到退货，完好".to_owned()) }
+    }
+}
+
+impl ReceivedGoods {
+    pub fn parse(&self) -> Result<Approval> {
+        Ok(Approval {
+            condition: condition(self.sellable, self.goods.as_ref())?,
+            fault: None,
+            note: self.note.clone().unwrap_or_default(),
+        })
+    }
+}
+
 /// A rejection.
 #[derive(Debug, Object)]
 #[oai(example)]

@@ -17,7 +17,7 @@ use crate::platform::idempotency::Key;
 use crate::platform::proposals::{self, PROPOSAL_NOT_FOUND};
 use crate::platform::web::{Answer, Body, Created, List, Picture, PictureBody, Reply, Tag};
 use crate::refunds::{self, DISCREPANCY_NOT_FOUND};
-use crate::staff::StaffAuth;
+use crate::staff::{STORES_LIMITED, StaffAuth};
 
 pub struct RefundsByPeopleApi {
     pub ctx: Ctx,
@@ -106,9 +106,13 @@ impl RefundsByPeopleApi {
     /// For a number that the merchant's console shows. What the channel answers is proof: a refund that the
     /// shop did not make is adopted, one of its own is settled. Writes an audit row.
     ///
-    /// Errors: `unauthenticated`, `refund_unknown_at_channel`, `payment_channel_unavailable`.
+    /// Errors: `unauthenticated`, `stores_limited`, `refund_unknown_at_channel`, `payment_channel_unavailable`.
     #[oai(path = "/refunds/look-up", method = "post", operation_id = "lookUpRefund")]
     async fn look_up(&self, auth: StaffAuth, body: Body<RefundNumber>) -> Reply<Json<ChannelRefundView>> {
+        // Of which store it is, only the answer says.
+        if !auth.scope().is_all() {
+            return Err(Failure::new(&STORES_LIMITED).into());
+        }
         let number = &body.out_refund_no;
         let news = refunds::look_up(&self.ctx, &self.channel, &auth.actor(), number).await?;
         Ok(Json(ChannelRefundView {
@@ -126,7 +130,7 @@ impl RefundsByPeopleApi {
     #[oai(path = "/refund-discrepancies", method = "get", operation_id = "listRefundDiscrepancies")]
     async fn list_discrepancies(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// True: those that are over, too.
         all: Query<Option<bool>>,
         /// 1 to 100, 20 unless told.
@@ -138,7 +142,7 @@ impl RefundsByPeopleApi {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
         let open = !all.0.unwrap_or(false);
-        let page = refunds::discrepancies(conn, open, cursor.0.as_ref(), limit).await?;
+        let page = refunds::discrepancies(conn, auth.scope(), open, cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, DiscrepancyView::from))
     }
 

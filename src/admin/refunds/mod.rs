@@ -61,7 +61,7 @@ impl AdminRefundsApi {
     #[oai(path = "/refunds", method = "get", operation_id = "listAllRefunds")]
     async fn list_refunds(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// REQUESTED and AWAITING_RETURN wait for a decision; MANUAL and ABNORMAL for a person.
         status: Query<Option<RefundState>>,
         /// With AWAITING_RETURN: true, the goods are on their way or there and wait to be looked at.
@@ -75,7 +75,7 @@ impl AdminRefundsApi {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
         let filter = ListFilter { status: status.0, return_sent: return_sent.0 };
-        let page = refunds::list(conn, filter, cursor.0.as_ref(), limit).await?;
+        let page = refunds::list(conn, auth.scope(), filter, cursor.0.as_ref(), limit).await?;
         let items = refunds::with_lines(conn, page.items).await?;
         let items = items.into_iter().map(|(refund, lines)| refund_view(refund, &lines)).collect();
         Ok(Json(List { items, next_cursor: page.next }))

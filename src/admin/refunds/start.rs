@@ -4,7 +4,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
 use serde_json::json;
 
-use super::dto::{RefundApproval, ReturnRequest, StaffRefundInput, condition};
+use super::dto::{ReceivedGoods, ReturnRequest, StaffRefundInput, condition};
 use super::view;
 use crate::kernel::{Failure, OrderId, RefundId};
 use crate::orders::{self, ORDER_NOT_FOUND};
@@ -47,7 +47,7 @@ impl StartedRefundsApi {
             fault: body.fault.unwrap_or(Fault::None),
             reason: body.reason.clone(),
             condition: condition(body.sellable, body.goods.as_ref())?,
-            may_approve: auth.may_approve_refunds(),
+            may_approve: auth.may("approveRefund"),
         };
         let done = refunds::start(&self.ctx, &actor, &key, &order_id, &wish).await?;
         Ok(Created::of(view(&self.ctx, &done.value.refund_id).await?, &done))
@@ -86,7 +86,7 @@ impl StartedRefundsApi {
         auth: StaffAuth,
         refund_id: Path<RefundId>,
         #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 128))] key: Header<String>,
-        body: Body<RefundApproval>,
+        body: Body<ReceivedGoods>,
     ) -> Reply<Answer<RefundView>> {
         let actor = auth.actor();
         let key = Key::new(&actor, "receiveReturn", &key, &json!([refund_id.0, body.raw()]))?;

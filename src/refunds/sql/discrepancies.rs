@@ -1,9 +1,12 @@
 //! SQL of discrepancies: money that the channel refunded, and that fits no refund here.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::lists::of_stores;
 
 use crate::kernel::{AttemptId, Currency, Cursor, DiscrepancyId, Limit, Millis, OrderId, Page, Result};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 /// Money that the channel refunded, and that fits no refund here.
 #[derive(Debug, Clone, FromRow)]
@@ -53,6 +56,8 @@ pub async fn insert_discrepancy(conn: &mut Conn, row: &Discrepancy) -> Result<bo
     )
 }
 
+/// # Errors
+/// The database.
 pub async fn discrepancy(conn: &mut Conn, id: &DiscrepancyId) -> Result<Option<Discrepancy>> {
     Ok(sqlx::query_as(concat!("SELECT ", columns!(), " FROM refund_discrepancies WHERE id = ?"))
         .bind(id)
@@ -60,27 +65,28 @@ pub async fn discrepancy(conn: &mut Conn, id: &DiscrepancyId) -> Result<Option<D
         .await?)
 }
 
-/// Newest first; `open`: only those that wait for a person.
+/// Those of these stores, newest first; `open`: only those that wait for a person.
+///
+/// # Errors
+/// The database.
 pub async fn discrepancies(
     conn: &mut Conn,
+    scope: &StoreScope,
     open: bool,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Discrepancy>> {
-    let query = if open {
-        concat!(
-            "SELECT ",
-            columns!(),
-            " FROM refund_discrepancies WHERE ended_ms IS NULL AND id < ? ORDER BY id DESC LIMIT ?"
-        )
-    } else {
-        concat!("SELECT ", columns!(), " FROM refund_discrepancies WHERE id < ? ORDER BY id DESC LIMIT ?")
-    };
-    let rows: Vec<Discrepancy> = sqlx::query_as(query)
-        .bind(after.map_or("~", Cursor::key))
-        .bind(limit.and_one())
-        .fetch_all(conn)
-        .await?;
+    let mut query = String::from(concat!("SELECT ", columns!(), " FROM refund_discrepancies WHERE id < ?"));
+    if open {
+        query.push_str(" AND ended_ms IS NULL");
+    }
+    query.push_str(&of_stores(scope, "refund_discrepancies"));
+    query.push_str(" ORDER BY id DESC LIMIT ?");
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let rows: Vec<Discrepancy> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |row| row.id.to_string()))
 }
 

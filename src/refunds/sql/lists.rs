@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::{Refund, RefundLine, RefundState, refund_columns};
 use crate::kernel::{AttemptId, Cursor, Limit, Page, RefundId, Result};
 use crate::platform::db::Conn;
+use crate::staff::StoreScope;
 
 /// What staff narrows the list to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -14,12 +15,13 @@ pub struct ListFilter {
     pub return_sent: Option<bool>,
 }
 
-/// Everybody's refunds, newest first.
+/// The refunds of these stores, newest first.
 ///
 /// # Errors
 /// The database.
 pub async fn list(
     conn: &mut Conn,
+    scope: &StoreScope,
     filter: ListFilter,
     after: Option<&Cursor>,
     limit: Limit,
@@ -33,10 +35,14 @@ pub async fn list(
         Some(false) => " AND return_sent_ms IS NULL",
         None => "",
     });
+    query.push_str(&of_stores(scope, "refunds"));
     query.push_str(" ORDER BY id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
     if let Some(status) = filter.status {
         query = query.bind(status);
+    }
+    for store in scope.bound() {
+        query = query.bind(store);
     }
     let rows: Vec<Refund> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |refund| refund.id.to_string()))
@@ -102,33 +108,43 @@ pub async fn of_orphans(conn: &mut Conn, attempts: &[AttemptId]) -> Result<Vec<R
     Ok(query.fetch_all(conn).await?)
 }
 
-/// How many refunds are in one of these states.
-pub async fn count(conn: &mut Conn, states: &[RefundState]) -> Result<i64> {
-    let mut total = 0;
-    for state in states {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM refunds WHERE status = ?")
-            .bind(*state)
-            .fetch_one(&mut *conn)
-            .await?;
-        total += count;
+/// A condition that narrows rows of this table to the orders of these stores.
+pub(super) fn of_stores(scope: &StoreScope, table: &str) -> String {
+    if scope.is_all() {
+        return String::new();
     }
-    Ok(total)
-}
-
-/// How many returns are on their way, or there, and wait to be looked at.
-pub async fn count_returns(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM refunds WHERE status = 'AWAITING_RETURN' AND return_sent_ms IS NOT NULL",
+    format!(
+        " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = {table}.order_id{})",
+        scope.condition("orders.store_id")
     )
-    .fetch_one(conn)
-    .await?;
+}
+
+async fn count_where(conn: &mut Conn, scope: &StoreScope, table: &str, condition: &str) -> Result<i64> {
+    let query = format!("SELECT COUNT(*) FROM {table} WHERE {condition}{}", of_stores(scope, table));
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 
-/// How many discrepancies wait for a person.
-pub async fn count_discrepancies(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM refund_discrepancies WHERE ended_ms IS NULL")
-        .fetch_one(conn)
-        .await?;
-    Ok(count)
+/// How many requests of these stores nobody has decided.
+pub async fn count_requested(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    count_where(conn, scope, "refunds", "status = 'REQUESTED'").await
+}
+
+/// How many refunds of these stores only people can end.
+pub async fn count_manual(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    count_where(conn, scope, "refunds", "status IN ('MANUAL', 'ABNORMAL')").await
+}
+
+/// How many returns to these stores are on their way, or there, and wait to be looked at.
+pub async fn count_returns(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    count_where(conn, scope, "refunds", "status = 'AWAITING_RETURN' AND return_sent_ms IS NOT NULL").await
+}
+
+/// How many discrepancies of these stores wait for a person.
+pub async fn count_discrepancies(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    count_where(conn, scope, "refund_discrepancies", "ended_ms IS NULL").await
 }

@@ -68,6 +68,18 @@ pub async fn photo(conn: &mut Conn, id: &RefundPhotoId) -> Result<Option<Photo>>
     .await?)
 }
 
+/// The refund that a photo belongs to.
+///
+/// # Errors
+/// The database.
+pub async fn refund_of_photo(conn: &mut Conn, id: &RefundPhotoId) -> Result<Option<RefundId>> {
+    let row: Option<(Option<RefundId>,)> = sqlx::query_as("SELECT refund_id FROM refund_photos WHERE id = ?")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.and_then(|(refund,)| refund))
+}
+
 /// Photos that nobody has used since `before_ms`.
 pub async fn unused_photos(conn: &mut Conn, before_ms: Millis, limit: i64) -> Result<Vec<RefundPhotoId>> {
     let rows: Vec<(RefundPhotoId,)> = sqlx::query_as(
