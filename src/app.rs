@@ -259,6 +259,9 @@ fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
         Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| {
             Box::pin(orders::on_completion_due(ctx, d))
         }),
+        Subscription::new("orders.pickup-reminder", &["PickupReminderDue"], |ctx, d| {
+            Box::pin(orders::on_pickup_reminder_due(ctx, d))
+        }),
         Subscription::new("orders.after-sale", &["AfterSaleEnded"], |ctx, d| {
             Box::pin(orders::on_after_sale_ended(ctx, d))
         }),

@@ -173,7 +173,7 @@ section!(WechatPay {
     number_prefix: String,
 });
 section!(SandboxSection { listen: String, database: String });
-section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64 });
+section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64, pickup_days: i64 });
 section!(Coupons {
     new_user_template: String,
     compensation_template: String,
@@ -229,6 +229,7 @@ impl Config {
             ("orders.pay_minutes must be from 2 to 1440", (2..=1440).contains(&self.orders.pay_minutes)),
             ("orders.complete_days must be from 1 to 60", (1..=60).contains(&self.orders.complete_days)),
             ("orders.after_sale_days must be from 0 to 90", (0..=90).contains(&self.orders.after_sale_days)),
+            ("orders.pickup_days must be from 1 to 60", (1..=60).contains(&self.orders.pickup_days)),
             (
                 "session.token_minutes must be from 5 to 10080",
                 (5..=10_080).contains(&self.session.token_minutes),

@@ -4,6 +4,8 @@ pub mod catalog;
 pub mod coupons;
 pub mod operations;
 pub mod orders;
+pub mod pickups;
+pub mod pricing;
 pub mod refunds;
 pub mod scope;
 pub mod sessions;

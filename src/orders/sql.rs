@@ -15,9 +15,14 @@ macro_rules! order_columns {
          paid_minor, refunded_minor, refunding_minor, freight_refunded_minor, freight_refunding_minor, \
          coupon_id, note, address_sealed, open_attempt, open_refunds, compensation_refund, ship_hold_ms, \
          placed_ms, pay_before_ms, paid_ms, closed_ms, shipped_ms, completed_ms, finished_ms, complete_at_ms, \
-         complete_due_ms, finish_at_ms, finish_due_ms, version, event_seq"
+         complete_due_ms, finish_at_ms, finish_due_ms, pickup_code, pickup_code_open, ready_ms, \
+         pickup_next_ms, close_note, pending_reprice, version, event_seq"
     };
 }
+
+mod pickups;
+
+pub use pickups::*;
 
 /// The order, whoever's it is.
 ///
@@ -248,7 +253,7 @@ pub async fn end_attempt(conn: &mut Conn, id: &OrderId, attempt: &AttemptId) -> 
 pub async fn set_paid(conn: &mut Conn, id: &OrderId, paid_minor: i64, now_ms: Millis) -> Result<()> {
     sqlx::query(
         "UPDATE orders SET pay_status = 'PAID', paid_minor = ?, paid_ms = ?, open_attempt = NULL, \
-         close_reason = NULL WHERE id = ?",
+         close_reason = NULL, close_note = NULL WHERE id = ?",
     )
     .bind(paid_minor)
     .bind(now_ms)
@@ -268,12 +273,15 @@ pub async fn set_close_reason(conn: &mut Conn, id: &OrderId, reason: CloseReason
 }
 
 pub async fn set_closed(conn: &mut Conn, id: &OrderId, reason: CloseReason, now_ms: Millis) -> Result<()> {
-    sqlx::query("UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL WHERE id = ?")
-        .bind(reason)
-        .bind(now_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL, pickup_code_open = NULL, \
+         pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(reason)
+    .bind(now_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -323,12 +331,15 @@ pub async fn set_completed(
     now_ms: Millis,
     finish_at_ms: Millis,
 ) -> Result<()> {
-    sqlx::query("UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ? WHERE id = ?")
-        .bind(now_ms)
-        .bind(finish_at_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ?, \
+         pickup_code_open = NULL, pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(now_ms)
+    .bind(finish_at_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
