@@ -89,7 +89,7 @@ pub struct AdminPickupsApi {
 impl AdminPickupsApi {
     /// List orders that wait to be fetched
     ///
-    /// The oldest first: those that are to be put together, those that are ready, or those that have been
+    /// The oldest first: those that are to be put together, those that are ready, and those that have been
     /// ready for longer than `orders.pickup_days`, each with the refund that is proposed. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
@@ -97,7 +97,8 @@ impl AdminPickupsApi {
     async fn list_pickups(
         &self,
         auth: StaffAuth,
-        stage: Query<PickupStage>,
+        /// Absent: all that wait.
+        stage: Query<Option<PickupStage>>,
         store_id: Query<Option<StoreId>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

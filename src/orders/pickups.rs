@@ -20,17 +20,20 @@ text_enum! {
     }
 }
 
-impl PickupStage {
-    fn filter<'a>(self, ctx: &Ctx, stores: Option<&'a BTreeSet<StoreId>>) -> sql::PickupFilter<'a> {
-        let overdue_ms = ctx.clock.now_ms() - day_ms(ctx.config.orders.pickup_days);
-        sql::PickupFilter {
-            status: match self {
-                Self::ToPrepare => OrderStatus::Paid,
-                Self::Ready | Self::Overdue => OrderStatus::ReadyForPickup,
-            },
-            stores,
-            ready_until_ms: if self == Self::Overdue { overdue_ms } else { i64::MAX },
-        }
+fn filter<'a>(
+    ctx: &Ctx,
+    stage: Option<PickupStage>,
+    stores: Option<&'a BTreeSet<StoreId>>,
+) -> sql::PickupFilter<'a> {
+    let overdue_ms = ctx.clock.now_ms() - day_ms(ctx.config.orders.pickup_days);
+    sql::PickupFilter {
+        statuses: match stage {
+            None => [OrderStatus::Paid, OrderStatus::ReadyForPickup],
+            Some(PickupStage::ToPrepare) => [OrderStatus::Paid; 2],
+            Some(PickupStage::Ready | PickupStage::Overdue) => [OrderStatus::ReadyForPickup; 2],
+        },
+        stores,
+        ready_until_ms: if stage == Some(PickupStage::Overdue) { overdue_ms } else { i64::MAX },
     }
 }
 
@@ -40,19 +43,19 @@ pub fn is_overdue(ctx: &Ctx, order: &Order) -> bool {
     order.status == OrderStatus::ReadyForPickup && order.ready_ms.is_some_and(|ready_ms| ready_ms <= until_ms)
 }
 
-/// Orders that wait to be fetched in these stores (`None`: in all), the oldest first.
+/// Orders that wait to be fetched, at this stage or at any, in these stores or in all, the oldest first.
 ///
 /// # Errors
 /// The database.
 pub async fn pickups(
     ctx: &Ctx,
-    stage: PickupStage,
+    stage: Option<PickupStage>,
     stores: Option<&BTreeSet<StoreId>>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Full>> {
     let conn = &mut *ctx.db.reader().await?;
-    let filter = stage.filter(ctx, stores);
+    let filter = filter(ctx, stage, stores);
     let rows = sql::pickups(conn, &filter, after.map_or("", Cursor::key), limit.and_one()).await?;
     let page = Page::cut(rows, limit, |order| order.id.to_string());
     let mut items = Vec::with_capacity(page.items.len());
@@ -73,5 +76,5 @@ pub async fn count_pickups(
     stage: PickupStage,
     stores: Option<&BTreeSet<StoreId>>,
 ) -> Result<i64> {
-    sql::count_pickups(conn, &stage.filter(ctx, stores)).await
+    sql::count_pickups(conn, &filter(ctx, Some(stage), stores)).await
 }

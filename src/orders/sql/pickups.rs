@@ -177,7 +177,8 @@ pub async fn set_handed_over(conn: &mut Conn, id: &OrderId, now_ms: Millis) -> R
 /// Which orders that are to be fetched are asked for.
 #[derive(Debug, Clone)]
 pub struct PickupFilter<'a> {
-    pub status: OrderStatus,
+    /// Either of them.
+    pub statuses: [OrderStatus; 2],
     /// `None`: every store.
     pub stores: Option<&'a BTreeSet<StoreId>>,
     /// Only those that have been ready since then or longer, or are not ready yet.
@@ -191,7 +192,7 @@ impl PickupFilter<'_> {
             Some(stores) if stores.is_empty() => " AND 1 = 0".to_owned(),
             Some(stores) => format!(" AND store_id IN ({})", vec!["?"; stores.len()].join(", ")),
         };
-        format!("fulfilment = 'PICKUP' AND status = ? AND COALESCE(ready_ms, 0) <= ?{stores}")
+        format!("fulfilment = 'PICKUP' AND status IN (?, ?) AND COALESCE(ready_ms, 0) <= ?{stores}")
     }
 }
 
@@ -205,7 +206,8 @@ pub async fn pickups(
     let conditions = filter.conditions();
     let columns = order_columns!();
     let query = format!("SELECT {columns} FROM orders WHERE {conditions} AND id > ? ORDER BY id LIMIT ?");
-    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.status).bind(filter.ready_until_ms);
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    query = query.bind(filter.statuses[0]).bind(filter.statuses[1]).bind(filter.ready_until_ms);
     for store in filter.stores.into_iter().flatten() {
         query = query.bind(store);
     }
@@ -216,7 +218,7 @@ pub async fn pickups(
 pub async fn count_pickups(conn: &mut Conn, filter: &PickupFilter<'_>) -> Result<i64> {
     let query = format!("SELECT COUNT(*) FROM orders WHERE {}", filter.conditions());
     let mut query = sqlx::query_as::<_, (i64,)>(AssertSqlSafe(query));
-    query = query.bind(filter.status).bind(filter.ready_until_ms);
+    query = query.bind(filter.statuses[0]).bind(filter.statuses[1]).bind(filter.ready_until_ms);
     for store in filter.stores.into_iter().flatten() {
         query = query.bind(store);
     }
