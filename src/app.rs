@@ -30,8 +30,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, coupons, identity, notifications, order_views, orders, payments, refunds,
-    routes, shipping, staff, stores,
+    addresses, cart, catalog, checks, coupons, identity, notifications, order_views, orders, payments,
+    refunds, routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.
@@ -143,7 +143,7 @@ impl App {
     /// A port can't be opened, or a secret is no secret.
     pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
         let db = Db::open(&config.database).await?;
-        let secrets = Secrets::new(&config.secrets.master_key)?;
+        let secrets = Secrets::new(&config.secrets)?;
         let metrics = Arc::new(Metrics::default());
         let kv = Kv::open(&config.kv, clock.clone(), metrics.clone()).await?;
         let bus = Bus::open(&config, &clock)?;
@@ -363,7 +363,7 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
         {
             tracing::error!("the sweep could not work: {failure}");
         }
-        if let Err(failure) = measure(&ctx).await {
+        if let Err(failure) = checks::measure(&ctx).await {
             tracing::warn!("levels were not measured: {failure}");
         }
         let next_ms = ctx.clock.now_ms() + ctx.config.sweep.interval_s * 1_000;
@@ -387,15 +387,6 @@ async fn sweep(ctx: &Ctx) -> Result<usize> {
         })
         .await?;
     Ok(done)
-}
-
-/// The levels that somebody watches.
-async fn measure(ctx: &Ctx) -> Result<()> {
-    let conn = &mut *ctx.db.reader().await?;
-    ctx.metrics.set("bus_lag_ms", bus::lag_ms(conn, ctx.clock.now_ms()).await?);
-    ctx.metrics.set("dead_letters", bus::count_parked(conn).await?);
-    ctx.metrics.set("open_alerts", alerts::count(conn).await?);
-    Ok(())
 }
 
 /// Production runs on real secrets, real WeChat, and an address that WeChat can reach.

@@ -51,13 +51,6 @@ pub enum KvBackend {
     RedisCluster,
 }
 
-/// Where the bus lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    Embedded,
-}
-
 /// How events travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,7 +98,11 @@ section!(Server {
     shutdown_grace_ms: u64,
 });
 section!(Log { format: LogFormat, filter: String });
-section!(Secrets { master_key: String });
+section!(Secrets {
+    master_key: String,
+    #[serde(deserialize_with = "list")]
+    old_master_keys: Vec<String>,
+});
 section!(Database { url: String, read_connections: u32, busy_timeout_ms: u64 });
 section!(Kv {
     backend: KvBackend,

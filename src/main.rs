@@ -43,6 +43,8 @@ enum Command {
     Demo,
     /// Check every invariant of the database; fail when one is violated.
     Check,
+    /// Ask the program of this configuration, on this machine, whether it is ready: for container health checks.
+    Health,
     /// Look at configuration, keys, clock, database and WeChat, and say what to do.
     Doctor,
 }
@@ -62,7 +64,10 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<bool> {
     let config = Config::load(cli.config.as_deref())?;
-    telemetry::init_logs(&config.log)?;
+    // These two say what there is to say on standard output.
+    if !matches!(cli.command, Some(Command::Doctor | Command::Health)) {
+        telemetry::init_logs(&config.log)?;
+    }
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
         Command::Worker => {
@@ -93,6 +98,7 @@ async fn run(cli: Cli) -> Result<bool> {
             Ok(true)
         }
         Command::Check => check(config).await,
+        Command::Health => doctor::health(&config).await,
         Command::Doctor => doctor::run(config).await,
     }
 }

@@ -29,12 +29,19 @@ pub async fn with_request_id<F: Future>(id: String, work: F) -> F::Output {
     REQUEST_ID.scope(id, work).await
 }
 
+/// What says too much, as directives in front of the filter.
+const QUIET: &str = "rocketmq_client_rust=error,rocketmq_transport=error,rocketmq_runtime=error,\
+     rocketmq_protocol=error,rocketmq_observability=error,";
+
 /// Logs to standard error.
 ///
 /// # Errors
 /// A filter that tracing does not understand.
 pub fn init_logs(log: &Log) -> Result<()> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|e| Failure::internal("reading log.filter", e))?;
+    // RocketMQ's client tells a page about every reconnect. Whoever wants it names one of its crates.
+    let quiet = if log.filter.contains("rocketmq") { "" } else { QUIET };
+    let filter = EnvFilter::try_new(format!("{quiet}{}", log.filter))
+        .map_err(|e| Failure::internal("reading log.filter", e))?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match log.format {
@@ -97,6 +104,10 @@ impl Default for Metrics {
         let kv_calls = Family::<Labels<2>, Counter>::default();
         let kv_seconds = Family::<Labels<1>, Histogram>::new_with_constructor(quick);
         let gauges = Family::<Labels<1>, Gauge>::default();
+        // A gauge that is always 1: the type "info" is not known to everybody who reads metrics.
+        let build = Family::<Labels<1>, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "This program", build);
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
         registry.register(
@@ -123,7 +134,7 @@ impl Default for Metrics {
         registry.register("kv_seconds", "Time that calls of the kv tier took, by call", kv_seconds.clone());
         registry.register(
             "state",
-            "Levels: outbox lag, dead letters, open alerts, work that waits",
+            "Levels: what waits, and how long; the same on every node, but for kv_up and bus_up",
             gauges.clone(),
         );
         Self {

@@ -7,5 +7,6 @@ pub mod orders;
 pub mod pickups;
 pub mod pricing;
 pub mod refunds;
+pub mod scope;
 pub mod sessions;
 pub mod stores;

@@ -109,7 +109,7 @@ impl AdminOrdersApi {
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list_orders(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// Order id, out_trade_no, or WeChat Pay's transaction id; exact.
         #[oai(validator(min_length = 1, max_length = 64))]
         number: Query<Option<String>>,
@@ -129,12 +129,13 @@ impl AdminOrdersApi {
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<StaffOrder>>> {
         if let Some(number) = &number.0 {
-            let found = order_views::search(&self.ctx, number.trim()).await?;
+            let found = order_views::search(&self.ctx, auth.scope(), number.trim()).await?;
             return Ok(List::whole(found.into_iter().collect()));
         }
         let phone = phone.0.map(|phone| crate::identity::Phone::parse(&phone)).transpose();
         let phone = phone.map_err(|error| Failure::invalid("phone", error.to_string()))?;
         let filter = Filter {
+            scope: auth.scope().clone(),
             status: status.0,
             store: store_id.0,
             user: None,

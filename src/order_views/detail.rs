@@ -14,6 +14,7 @@ use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::refunds::{RefundView, refund_views};
 use crate::shipping::{ParcelView, UploadView, parcel_views, upload_view};
+use crate::staff::StoreScope;
 
 /// An order with everything that its page shows.
 #[derive(Debug, Object)]
@@ -160,14 +161,16 @@ pub async fn staff_list(
     Ok(Page { items: items.collect::<Result<_>>()?, next: page.next })
 }
 
-/// The order that a number names: its own id, an out_trade_no, or a transaction id of the channel.
+/// The order of these stores that a number names: its own id, an out_trade_no, or a transaction id of the
+/// channel.
 ///
 /// # Errors
 /// The database.
-pub async fn search(ctx: &Ctx, number: &str) -> Result<Option<StaffOrder>> {
+pub async fn search(ctx: &Ctx, scope: &StoreScope, number: &str) -> Result<Option<StaffOrder>> {
     let conn = &mut *ctx.db.reader().await?;
     let Some(id) = named(ctx, conn, number).await? else { return Ok(None) };
-    let Some(order) = orders::find(conn, &id).await? else { return Ok(None) };
+    let order = orders::find(conn, &id).await?;
+    let Some(order) = order.filter(|order| scope.has(&order.store_id)) else { return Ok(None) };
     let lines = orders::find_lines(conn, &id).await?;
     staff_order(ctx, order, &lines).map(Some)
 }

@@ -4,6 +4,7 @@ use super::{Order, OrderLine, OrderStatus, sql};
 use crate::kernel::{Cursor, Limit, Millis, Page, Result, StoreId, UserId};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
+use crate::staff::StoreScope;
 
 /// An order with its lines.
 pub type Full = (Order, Vec<OrderLine>);
@@ -11,6 +12,8 @@ pub type Full = (Order, Vec<OrderLine>);
 /// What staff narrows the list to.
 #[derive(Debug, Default)]
 pub struct Filter {
+    /// The stores that the reader is there for.
+    pub scope: StoreScope,
     pub status: Option<OrderStatus>,
     pub store: Option<StoreId>,
     pub user: Option<UserId>,
@@ -56,9 +59,10 @@ pub async fn list_all(
 ) -> Result<Page<Full>> {
     let filter = sql::ListFilter {
         user: filter.user.as_ref(),
+        scope: Some(&filter.scope),
         store: filter.store.as_ref(),
         status: filter.status,
-        phone_hash: filter.phone.as_ref().map(|phone| ctx.secrets.index("phone", phone)),
+        phone_hashes: filter.phone.as_ref().map(|phone| ctx.secrets.indexes("phone", phone)),
         placed_from_ms: filter.placed_from_ms,
         placed_until_ms: filter.placed_until_ms,
         before: after.map(Cursor::key),

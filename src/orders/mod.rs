@@ -33,7 +33,7 @@ pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
 pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
-pub use invariants::{invariants, stuck};
+pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, Filter, counts, list, list_all};
 pub use moves::{hold, record, stage};
 pub use note::add_note;
@@ -48,7 +48,7 @@ pub use refunding::{
 };
 pub use reprice::{LinePrice, NewPrices, Repriced, drop_pending, pending_payable_minor, reprice};
 pub use ship::{ShipLine, ship_lines};
-pub use sql::{count_to_ship, find, find_lines, find_owned, timeline};
+pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
 use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 use crate::telemetry;
 
 macro_rules! order_columns {
@@ -32,6 +33,16 @@ pub async fn find(conn: &mut Conn, id: &OrderId) -> Result<Option<Order>> {
         .bind(id)
         .fetch_optional(conn)
         .await?)
+}
+
+/// The store of an order; it never changes.
+///
+/// # Errors
+/// The database.
+pub async fn store_of(conn: &mut Conn, id: &OrderId) -> Result<Option<StoreId>> {
+    let row: Option<(StoreId,)> =
+        sqlx::query_as("SELECT store_id FROM orders WHERE id = ?").bind(id).fetch_optional(conn).await?;
+    Ok(row.map(|(store,)| store))
 }
 
 /// The order if it is this user's.
@@ -592,9 +603,11 @@ pub async fn finish_past_due(conn: &mut Conn, before_ms: Millis, limit: i64) -> 
 #[derive(Debug, Default, Clone)]
 pub struct ListFilter<'a> {
     pub user: Option<&'a UserId>,
+    pub scope: Option<&'a StoreScope>,
     pub store: Option<&'a StoreId>,
     pub status: Option<OrderStatus>,
-    pub phone_hash: Option<String>,
+    /// Any of these.
+    pub phone_hashes: Option<Vec<String>>,
     pub placed_from_ms: Option<Millis>,
     pub placed_until_ms: Option<Millis>,
     /// Ids below this one, newest first.
@@ -608,7 +621,6 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
         (filter.user.is_some(), " AND user_id = ?"),
         (filter.store.is_some(), " AND store_id = ?"),
         (filter.status.is_some(), " AND status = ?"),
-        (filter.phone_hash.is_some(), " AND phone_hash = ?"),
         (filter.placed_from_ms.is_some(), " AND placed_ms >= ?"),
         (filter.placed_until_ms.is_some(), " AND placed_ms < ?"),
     ] {
@@ -616,6 +628,11 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
             query.push_str(clause);
         }
     }
+    if let Some(hashes) = &filter.phone_hashes {
+        let places = vec!["?"; hashes.len()].join(", ");
+        query.push_str(&format!(" AND phone_hash IN ({places})"));
+    }
+    query.push_str(&filter.scope.map(|scope| scope.condition("store_id")).unwrap_or_default());
     query.push_str(" ORDER BY id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.before.unwrap_or("~"));
     if let Some(user) = filter.user {
@@ -627,29 +644,36 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
     if let Some(status) = filter.status {
         query = query.bind(status);
     }
-    if let Some(hash) = &filter.phone_hash {
-        query = query.bind(hash);
-    }
     if let Some(from_ms) = filter.placed_from_ms {
         query = query.bind(from_ms);
     }
     if let Some(until_ms) = filter.placed_until_ms {
         query = query.bind(until_ms);
     }
+    for hash in filter.phone_hashes.iter().flatten() {
+        query = query.bind(hash);
+    }
+    for store in filter.scope.into_iter().flat_map(StoreScope::bound) {
+        query = query.bind(store);
+    }
     Ok(query.bind(filter.limit).fetch_all(conn).await?)
 }
 
-/// How many orders wait for a parcel.
+/// How many orders of these stores wait for a parcel.
 ///
 /// # Errors
 /// The database.
-pub async fn count_to_ship(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as(
+pub async fn count_to_ship(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    let query = format!(
         "SELECT COUNT(*) FROM orders WHERE status IN ('PAID', 'PARTIALLY_SHIPPED') \
-         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL",
-    )
-    .fetch_one(conn)
-    .await?;
+         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 

@@ -69,7 +69,7 @@ pub fn metrics(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
     })
 }
 
-/// `/metrics` alone, for an address of its own.
+/// What a server says of itself, for an address of its own; a worker has no other.
 pub fn metrics_route(app: &Surface) -> Route {
-    Route::new().at("/metrics", get(metrics(app)))
+    Route::new().at("/metrics", get(metrics(app))).at("/healthz", get(alive())).at("/readyz", get(ready(app)))
 }

@@ -7,7 +7,10 @@ mod attempts;
 mod auth;
 mod change_password;
 mod first;
+mod gate;
 mod password;
+pub mod roles;
+mod scope;
 mod sign_in;
 mod sign_out;
 mod sql;
@@ -16,6 +19,8 @@ pub use attempts::Attempts;
 pub use auth::StaffAuth;
 pub use change_password::change_password;
 pub use first::{FirstAccount, ensure_first};
+pub use gate::{Gate, InScope, Operation};
+pub use scope::StoreScope;
 pub use sign_in::{SignedIn, sign_in};
 pub use sign_out::sign_out;
 
@@ -26,6 +31,8 @@ codes! {
     SIGN_IN_FAILED: 401 "sign_in_failed" "User name or password is wrong.";
     SIGN_IN_TOO_OFTEN: 429 "sign_in_too_often" "Too many failed tries for this user name. Wait for `Retry-After` seconds.";
     CURRENT_PASSWORD_WRONG: 403 "current_password_wrong" "The current password is wrong.";
+    ROLE_NOT_ALLOWED: 403 "role_not_allowed" "Your role does not allow this. The operation's description says which roles may call it.";
+    STORES_LIMITED: 403 "stores_limited" "This is of the whole shop, and your account is limited to some stores.";
     PASSWORD_WEAK: 400 "password_weak" "Choose a password of 10 to 128 characters that is not easy to guess.";
 }
 
@@ -47,6 +54,8 @@ pub struct StaffMember {
     pub user_name: String,
     pub name: String,
     pub role: Role,
+    /// The stores that the member is there for.
+    pub scope: StoreScope,
     /// The device that the request came from.
     pub session_id: StaffSessionId,
 }

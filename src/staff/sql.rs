@@ -2,8 +2,8 @@
 
 use sqlx::FromRow;
 
-use super::{Role, StaffMember};
-use crate::kernel::{Millis, Result, StaffId, StaffSessionId};
+use super::{Role, StaffMember, StoreScope};
+use crate::kernel::{Millis, Result, StaffId, StaffSessionId, StoreId};
 use crate::platform::db::{Conn, changed, inserted};
 
 pub struct NewStaff {
@@ -24,13 +24,22 @@ pub struct NewSession {
 }
 
 /// A member who may sign in.
-#[derive(FromRow)]
 pub struct Credentials {
     pub id: StaffId,
     pub user_name: String,
     pub name: String,
     pub password_hash: String,
     pub role: Role,
+    pub scope: StoreScope,
+}
+
+#[derive(FromRow)]
+struct CredentialsRow {
+    id: StaffId,
+    user_name: String,
+    name: String,
+    password_hash: String,
+    role: Role,
 }
 
 #[derive(FromRow)]
@@ -64,14 +73,39 @@ pub async fn insert(conn: &mut Conn, staff: &NewStaff) -> Result<bool> {
     )
 }
 
+/// The stores of a member; no rows: all of them. An owner's are never limited.
+async fn scope_of(conn: &mut Conn, staff: &StaffId, role: Role) -> Result<StoreScope> {
+    if role == Role::Owner {
+        return Ok(StoreScope::All);
+    }
+    let rows: Vec<(StoreId,)> =
+        sqlx::query_as("SELECT store_id FROM staff_stores WHERE staff_id = ? ORDER BY store_id")
+            .bind(staff)
+            .fetch_all(conn)
+            .await?;
+    if rows.is_empty() {
+        return Ok(StoreScope::All);
+    }
+    Ok(StoreScope::Only(rows.into_iter().map(|(store,)| store).collect()))
+}
+
 pub async fn by_user_name(conn: &mut Conn, user_name: &str) -> Result<Option<Credentials>> {
-    Ok(sqlx::query_as(
+    let row: Option<CredentialsRow> = sqlx::query_as(
         "SELECT id, user_name, name, password_hash, role FROM staff \
          WHERE user_name = ? AND disabled_ms IS NULL",
     )
     .bind(user_name)
-    .fetch_optional(conn)
-    .await?)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Credentials {
+        scope: scope_of(conn, &row.id, row.role).await?,
+        id: row.id,
+        user_name: row.user_name,
+        name: row.name,
+        password_hash: row.password_hash,
+        role: row.role,
+    }))
 }
 
 pub async fn member_of_token(
@@ -88,9 +122,11 @@ pub async fn member_of_token(
     )
     .bind(token_hash)
     .bind(now_ms)
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    Ok(row.map(|row| StaffMember {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(StaffMember {
+        scope: scope_of(conn, &row.id, row.role).await?,
         id: row.id,
         user_name: row.user_name,
         name: row.name,

@@ -359,3 +359,6 @@ impl Bus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

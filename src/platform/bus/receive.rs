@@ -64,7 +64,7 @@ impl Envelope {
         }
     }
 
-    #[cfg(feature = "rocketmq")]
+    #[cfg(any(test, feature = "rocketmq"))]
     pub(super) fn of_new(row: &sql::NewEvent<'_>) -> Self {
         Self {
             id: row.id.clone(),
@@ -203,7 +203,7 @@ impl Bus {
     }
 
     /// A message of a shape that this version can't read: its event is in the outbox, and is shown.
-    #[cfg(feature = "rocketmq")]
+    #[cfg(any(test, feature = "rocketmq"))]
     pub(super) async fn keep_unreadable(&self, ctx: &Ctx, id: &str, error: &str) -> Result<()> {
         let Ok(id) = id.parse::<EventId>() else {
             tracing::error!("a message without an event's id was thrown away: {error}");

@@ -5,6 +5,7 @@ mod client;
 mod money;
 mod notice;
 mod shop_floor;
+mod staff;
 mod story;
 
 pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};

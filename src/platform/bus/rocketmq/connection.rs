@@ -30,6 +30,9 @@ const LOOK_MS: u64 = 500;
 /// The first queues come within 20 s; a group with more members than queues leaves some without any.
 const ASSIGNED_WITHIN_MS: Millis = 25_000;
 
+/// How long leaving the broker may take in all: more than handlers are given to end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(20);
+
 type Producers<T> = tokio::sync::RwLock<Option<T>>;
 
 pub struct Connection {
@@ -174,24 +177,28 @@ impl Connection {
             Ok(listeners) => listeners.keys().all(|name| name == namespace),
             Err(_) => true,
         };
-        if last {
-            // Consumers first: what they still handle may send.
-            if let Some(consumers) = self.consumers.lock().await.take() {
-                consumers.stop().await;
-            }
-            if let Some(mut producer) = self.outbox.write().await.take() {
-                producer.shutdown().await;
-            }
-            if let Some(mut producer) = self.half.write().await.take() {
-                producer.shutdown().await;
-            }
-            if let Some((bus, half)) = self.clients.lock().await.take() {
-                bus.stop().await;
-                half.stop().await;
-            }
+        if last && tokio::time::timeout(LEAVE_WITHIN, self.stop()).await.is_err() {
+            tracing::warn!("the RocketMQ client did not stop in time");
         }
         if let Ok(mut listeners) = self.inbound.listeners.write() {
             listeners.remove(namespace);
+        }
+    }
+
+    /// Consumers first, since what they still handle may send; then producers; then what they run on.
+    async fn stop(&self) {
+        if let Some(consumers) = self.consumers.lock().await.take() {
+            consumers.stop().await;
+        }
+        let (mut outbox, mut half) = (self.outbox.write().await, self.half.write().await);
+        if let Some(mut producer) = outbox.take() {
+            producer.shutdown().await;
+        }
+        if let Some(mut producer) = half.take() {
+            producer.shutdown().await;
+        }
+        if let Some((bus, half)) = self.clients.lock().await.take() {
+            tokio::join!(bus.stop(), half.stop());
         }
     }
 

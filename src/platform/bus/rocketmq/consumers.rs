@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use rocketmq_client_rust::{
     ClientConfig, ClientResult, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus, ConsumeOrderlyContext,
     ConsumeOrderlyStatus, DefaultMQPushConsumer, MQPushConsumer,
@@ -70,9 +71,7 @@ impl Consumers {
 
     /// Lets running handlers end.
     pub async fn stop(mut self) {
-        for consumer in &mut self.all {
-            consumer.shutdown().await;
-        }
+        join_all(self.all.iter_mut().map(|consumer| consumer.shutdown())).await;
     }
 }
 
