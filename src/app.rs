@@ -20,7 +20,7 @@ use crate::platform::inbox::{self, Handler, Inbox};
 use crate::platform::kv::Kv;
 use crate::platform::secrets::Secrets;
 use crate::platform::worker::Worker;
-use crate::platform::{alerts, idempotency};
+use crate::platform::{alerts, idempotency, proposals, web};
 use crate::routes::Surface;
 use crate::sandbox::{self, Sandbox, demo as demo_keys};
 use crate::staff::FirstAccount;
@@ -53,11 +53,13 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 16] = [
+    let tables: [&[&'static Code]; 18] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,
         alerts::CODES,
+        proposals::CODES,
+        web::CODES,
         staff::CODES,
         identity::CODES,
         addresses::CODES,
@@ -274,6 +276,9 @@ fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
         Subscription::new("refunds.cancelled", &["CancelledOrderPaid"], |ctx, d| {
             Box::pin(refunds::on_cancelled_order_paid(ctx, d))
         }),
+        Subscription::new("refunds.return", &["ReturnDue"], |ctx, d| {
+            Box::pin(refunds::on_return_due(ctx, d))
+        }),
         Subscription::new("coupons.refund", &["RefundSettled"], |ctx, d| {
             Box::pin(coupons::on_refund_settled(ctx, d))
         }),
@@ -289,6 +294,7 @@ fn notice_handlers() -> Inbox {
         Handler::new(payments::PAYMENT_NEWS, |ctx, n| Box::pin(payments::settle_notice(ctx, n))),
         Handler::new(payments::REFUND_NEWS, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
         Handler::new(refunds::NO_MONEY, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
+        Handler::new(refunds::PROOF, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
         Handler::new(shipping::PUSH_NEWS, |ctx, n| Box::pin(shipping::settle_notice(ctx, n))),
     ])
 }
@@ -375,7 +381,10 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn sweep(ctx: &Ctx) -> Result<usize> {
-    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await? + ctx.bus.heal(ctx).await?;
+    let done = orders::sweep(ctx).await?
+        + coupons::sweep(ctx).await?
+        + refunds::sweep(ctx).await?
+        + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
     ctx.db

@@ -68,6 +68,16 @@ pub enum CompensationPolicy {
     MerchantFault,
 }
 
+/// What a refund gives back when what is kept no longer reaches the minimum spend of the order's coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BelowMinimum {
+    /// What was paid for the units.
+    Keep,
+    /// What was paid, less what the kept units cost without the coupon.
+    Reprice,
+}
+
 section!(
     /// Everything that can be set. The keys are explained in `config.toml`.
     Config {
@@ -182,7 +192,7 @@ section!(Coupons {
     return_before_shipping: bool,
     grace_days: i64,
 });
-section!(Refunds { auto_approve_before_shipping: bool });
+section!(Refunds { auto_approve_before_shipping: bool, return_days: i64, below_minimum_spend: BelowMinimum });
 section!(Sweep { enabled: bool, interval_s: i64 });
 
 impl Config {
@@ -278,6 +288,7 @@ impl Config {
                 "database.read_connections must be from 1 to 64",
                 (1..=64).contains(&self.database.read_connections),
             ),
+            ("refunds.return_days must be from 1 to 60", (1..=60).contains(&self.refunds.return_days)),
             ("coupons.grace_days must be from 0 to 365", (0..=365).contains(&self.coupons.grace_days)),
             (
                 "wechat_pay.number_prefix must be 1 to 6 letters or digits",

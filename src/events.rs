@@ -113,6 +113,10 @@ events! {
     CancelledOrderPaid on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     RefundRequested on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
     RefundRejected on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
+    /// The goods are to be sent back before anything is refunded.
+    ReturnRequired on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
+    /// Ended without money, and nobody rejected it: the goods did not come back in time, or it was given up.
+    RefundDropped on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
 
     /// The time to pay is over.
     PaymentDeadline on "order-deadlines" as Timed { order_id: OrderId }
@@ -122,6 +126,8 @@ events! {
     PickupReminderDue on "order-deadlines" as Timed { order_id: OrderId }
     /// The after-sale window is over.
     AfterSaleEnded on "order-deadlines" as Timed { order_id: OrderId }
+    /// Goods that were to come back are to be on their way by now.
+    ReturnDue on "order-deadlines" as Timed { refund_id: RefundId }
 
     /// A refund has ended well. What follows from it was decided when it was settled, and is all here.
     RefundSettled on "refunds" as Half {

@@ -3,11 +3,14 @@
 
 use std::str::FromStr;
 
-use crate::kernel::{AttemptId, Failure, OrderId, RefundId, Result, StoreId};
+use crate::kernel::{
+    AttemptId, DiscrepancyId, Failure, OrderId, ProposalId, RefundId, RefundPhotoId, Result, StoreId,
+};
 use crate::orders::{self, ORDER_NOT_FOUND};
 use crate::payments::{self, PAYMENT_NOT_FOUND};
 use crate::platform::db::{BoxFuture, Conn};
-use crate::refunds::{self, REFUND_NOT_FOUND};
+use crate::platform::proposals::{self, PROPOSAL_NOT_FOUND};
+use crate::refunds::{self, DISCREPANCY_NOT_FOUND, PHOTO_NOT_FOUND, REFUND_NOT_FOUND};
 use crate::staff::{STORES_LIMITED, StoreScope};
 use crate::stores::STORE_NOT_FOUND;
 
@@ -27,6 +30,9 @@ pub fn in_scope<'x>(
             "order_id" => (of_order(conn, id(value)).await?, &ORDER_NOT_FOUND),
             "refund_id" => (of_refund(conn, id(value)).await?, &REFUND_NOT_FOUND),
             "attempt_id" => (of_attempt(conn, id(value)).await?, &PAYMENT_NOT_FOUND),
+            "photo_id" => (of_photo(conn, id(value)).await?, &PHOTO_NOT_FOUND),
+            "discrepancy_id" => (of_discrepancy(conn, id(value)).await?, &DISCREPANCY_NOT_FOUND),
+            "proposal_id" => (of_proposal(conn, id(value)).await?, &PROPOSAL_NOT_FOUND),
             name if OF_NO_STORE.contains(&name) => return Ok(()),
             _ => return Err(Failure::new(&STORES_LIMITED)),
         };
@@ -59,4 +65,21 @@ async fn of_attempt(conn: &mut Conn, id: Option<AttemptId>) -> Result<Option<Sto
     let Some(id) = id else { return Ok(None) };
     let attempt = payments::by_id(conn, &id).await?;
     of_order(conn, attempt.map(|attempt| attempt.order_id)).await
+}
+
+async fn of_photo(conn: &mut Conn, id: Option<RefundPhotoId>) -> Result<Option<StoreId>> {
+    let Some(id) = id else { return Ok(None) };
+    let refund = refunds::refund_of_photo(conn, &id).await?;
+    of_refund(conn, refund).await
+}
+
+async fn of_discrepancy(conn: &mut Conn, id: Option<DiscrepancyId>) -> Result<Option<StoreId>> {
+    let Some(id) = id else { return Ok(None) };
+    let found = refunds::discrepancy(conn, &id).await?;
+    of_order(conn, found.map(|found| found.order_id)).await
+}
+
+async fn of_proposal(conn: &mut Conn, id: Option<ProposalId>) -> Result<Option<StoreId>> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(proposals::find(conn, &id).await?.map(|proposal| proposal.store_id))
 }

@@ -98,6 +98,12 @@ ids! {
     RefundId = "rfd";
     /// One submission of refunds to the channel: one out_refund_no.
     SubmissionId = "sub";
+    /// A photo of a refund.
+    RefundPhotoId = "rph";
+    /// Money that the channel refunded, and that fits no refund here.
+    DiscrepancyId = "dis";
+    /// What one person proposes and another confirms.
+    ProposalId = "prp";
     ParcelId = "par";
     /// A notice in the app.
     NoticeId = "ntc";

@@ -7,7 +7,7 @@ use crate::kernel::{Currency, Failure, Millis, OrderId, Result};
 use crate::orders::{self, CloseReason, Fulfilment, Order, OrderStatus};
 use crate::payments;
 use crate::platform::db::Conn;
-use crate::refunds::{self, Refund, RefundKind};
+use crate::refunds::{self, Refund, RefundKind, RefundState};
 use crate::shipping::{self, Parcel};
 use crate::stores::{self, Store};
 use crate::wechat::mini::{message_amount, message_time};
@@ -48,6 +48,8 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
         | Event::PaymentFailed { order_id, .. }
         | Event::PaymentOrphaned { order_id, .. }
         | Event::RefundRejected { order_id, .. }
+        | Event::ReturnRequired { order_id, .. }
+        | Event::RefundDropped { order_id, .. }
         | Event::RefundSettled { order_id, .. } => order_id,
         _ => return Ok(None),
     };
@@ -86,10 +88,16 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
             let record = record.ok_or_else(|| missing(order_id, "payment record"))?;
             Some(payment_orphaned(&subject, record.amount_minor))
         }
-        Event::RefundRejected { refund_id, .. } => {
+        Event::RefundRejected { refund_id, .. }
+        | Event::ReturnRequired { refund_id, .. }
+        | Event::RefundDropped { refund_id, .. } => {
             let refund = refunds::by_id(conn, refund_id).await?;
             let refund = refund.ok_or_else(|| missing(order_id, "refund"))?;
-            Some(refund_rejected(&subject, &refund))
+            Some(match event {
+                Event::RefundRejected { .. } => refund_rejected(&subject, &refund),
+                Event::ReturnRequired { .. } => return_required(&subject, &refund),
+                _ => refund_dropped(&subject, &refund),
+            })
         }
         Event::RefundSettled { refund_id, compensation_template, .. } => {
             let refund = refunds::by_id(conn, refund_id).await?;
@@ -331,6 +339,32 @@ fn refund_rejected(subject: &Subject, refund: &Refund) -> Note {
         kind: NoticeKind::RefundRejected,
         title: "退款申请未通过",
         body: format!("{}的退款申请未通过{why}。如有疑问请联系商家。", subject.goods),
+        values: Vec::new(),
+    }
+}
+
+fn return_required(subject: &Subject, refund: &Refund) -> Note {
+    let until = subject.at(refund.return_before_ms);
+    Note {
+        kind: NoticeKind::ReturnRequired,
+        title: "请寄回商品",
+        body: format!(
+            "{}的退款申请已受理，请在 {until} 前寄回商品并填写运单号：{}",
+            subject.goods, refund.note
+        ),
+        values: Vec::new(),
+    }
+}
+
+fn refund_dropped(subject: &Subject, refund: &Refund) -> Note {
+    let what = match refund.status {
+        RefundState::GivenUp => "退款未能完成，请联系商家",
+        _ => "的退款申请已关闭：未在期限内寄回商品",
+    };
+    Note {
+        kind: NoticeKind::RefundDropped,
+        title: "退款已关闭",
+        body: format!("{}{what}。", subject.goods),
         values: Vec::new(),
     }
 }

@@ -43,6 +43,10 @@ text_enum! {
         PaymentFailed = "payment_failed",
         PaymentOrphaned = "payment_orphaned",
         RefundRejected = "refund_rejected",
+        /// The goods are to be sent back first.
+        ReturnRequired = "return_required",
+        /// A refund ended without money, and nobody rejected it.
+        RefundDropped = "refund_dropped",
     }
 }
 
@@ -82,7 +86,11 @@ impl NoticeKind {
             Self::Pay => &templates.pay,
             Self::Finished => &templates.finished,
             Self::Refund => &templates.refund,
-            Self::PaymentFailed | Self::PaymentOrphaned | Self::RefundRejected => return None,
+            Self::PaymentFailed
+            | Self::PaymentOrphaned
+            | Self::RefundRejected
+            | Self::ReturnRequired
+            | Self::RefundDropped => return None,
         };
         Some(id.as_str()).filter(|id| !id.is_empty())
     }

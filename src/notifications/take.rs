@@ -19,6 +19,8 @@ const EVENTS: &[&str] = &[
     "PaymentFailed",
     "PaymentOrphaned",
     "RefundRejected",
+    "ReturnRequired",
+    "RefundDropped",
     "RefundSettled",
 ];
 

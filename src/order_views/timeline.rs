@@ -40,7 +40,7 @@ pub struct StaffTimelineEntry {
 /// What the customer reads of a timeline.
 pub fn for_customer(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
     let entry = |row: TimelineRow| {
-        let text = text(fulfilment, row.event, &row.actor_kind, &detail(&row))?;
+        let text = sentence(fulfilment, row.event, &row.actor_kind, &detail(&row))?;
         Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text })
     };
     rows.into_iter().filter_map(entry).collect()
@@ -53,7 +53,7 @@ pub fn for_staff(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<StaffTim
         StaffTimelineEntry {
             seq: row.seq,
             at: rfc3339(row.at_ms),
-            text: text(fulfilment, row.event, &row.actor_kind, &detail),
+            text: sentence(fulfilment, row.event, &row.actor_kind, &detail),
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
             code: row.event,
@@ -68,6 +68,16 @@ pub fn for_staff(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<StaffTim
 
 fn detail(row: &TimelineRow) -> Value {
     serde_json::from_str(&row.detail).unwrap_or_default()
+}
+
+/// The move in the customer's words, with the reason where the customer is owed one.
+fn sentence(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> Option<String> {
+    let text = text(fulfilment, event, actor_kind, detail)?;
+    let why = match event {
+        M::RefundEnded if detail["outcome"] == "REJECTED" => detail["reason"].as_str().unwrap_or_default(),
+        _ => "",
+    };
+    Some(if why.is_empty() { text } else { format!("{text}：{why}") })
 }
 
 /// The move in the customer's words; `None`: it is nothing to the customer.
@@ -96,12 +106,18 @@ fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> O
         M::Completed if actor_kind == "user" => "你已确认收货",
         M::Completed => "已自动确认收货",
         M::Finished => "售后期结束，订单完成",
-        M::RefundRequested => "退款申请已提交",
+        M::RefundRequested if actor_kind == "user" => "退款申请已提交",
+        M::RefundRequested if actor_kind == "staff" => "商家为你发起了退款",
+        M::RefundRequested => "退款已发起",
+        M::ReturnRequired => "商家已受理退款申请，请先寄回商品",
+        M::ReturnSent => "你已寄出退货商品，等待商家签收",
         M::RefundApproved => "商家已同意退款，款项将原路退回",
         M::RefundEnded => match detail["outcome"].as_str() {
             Some("SUCCEEDED") => "退款成功",
             Some("REJECTED") => "商家未同意退款",
+            Some("WITHDRAWN") if actor_kind == "system" => "未在期限内寄回商品，退款申请已关闭",
             Some("WITHDRAWN") => "退款申请已撤回",
+            Some("GIVEN_UP") => "退款未能完成，请联系商家",
             _ => "退款已结束",
         },
         M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
@@ -113,6 +129,13 @@ fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> O
         | M::RepriceDropped
         | M::ChannelUnreachable
         | M::CompletionWaits
+        | M::RefundRetried
+        | M::RefundStuck
+        | M::RefundDiffers
+        | M::Proposed
+        | M::ProposalConfirmed
+        | M::ProposalDeclined
+        | M::PaymentReviewed
         | M::FinishWaits
         | M::OwnerChanged
         | M::NoteAdded => return None,
@@ -139,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     fn said(event: M, actor_kind: &str, detail: Value) -> Option<String> {
-        text(Fulfilment::Delivery, event, actor_kind, &detail)
+        sentence(Fulfilment::Delivery, event, actor_kind, &detail)
     }
 
     #[test]
@@ -148,8 +171,9 @@ mod tests {
         assert_eq!(timeout.as_deref(), Some("超时未付款，订单已取消"));
         let staff = said(M::CloseConfirmed, "system", json!({ "by": "staff", "reason": "缺货" }));
         assert_eq!(staff.as_deref(), Some("商家取消了订单：缺货"));
-        let rejected = said(M::RefundEnded, "staff", json!({ "outcome": "REJECTED" }));
-        assert_eq!(rejected.as_deref(), Some("商家未同意退款"));
+        let rejected =
+            said(M::RefundEnded, "staff", json!({ "outcome": "REJECTED", "reason": "商品已使用" }));
+        assert_eq!(rejected.as_deref(), Some("商家未同意退款：商品已使用"));
         assert_eq!(said(M::Completed, "user", json!({})).as_deref(), Some("你已确认收货"));
         assert_eq!(said(M::NoteAdded, "staff", json!({})), None);
     }

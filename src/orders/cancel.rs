@@ -111,6 +111,23 @@ pub async fn close_confirmed(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, acto
     release_everything(tx, ctx, order, by).await
 }
 
+/// Two people have confirmed that the channel can't answer: a held CLOSING order is closed all the same.
+///
+/// # Errors
+/// `order_changed` when it is not CLOSING.
+pub async fn close_unanswered(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    actor: &Actor,
+    why: &str,
+) -> Result<()> {
+    let by = order.close_reason.unwrap_or(CloseReason::Timeout);
+    let detail = json!({ "by": by, "reason": why });
+    advance(tx, ctx, order, OrderMove::ClosedByStaff, actor, detail).await?;
+    release_everything(tx, ctx, order, by).await
+}
+
 async fn release_everything(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, by: CloseReason) -> Result<()> {
     sql::set_closed(tx, &order.id, by, ctx.clock.now_ms()).await?;
     order.close_reason = Some(by);

@@ -30,25 +30,26 @@ mod sweep;
 
 pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
-pub use cancel::{cancel, close_confirmed, on_payment_deadline};
+pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
 pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
 pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, Filter, counts, list, list_all};
 pub use moves::{hold, record, stage};
 pub use note::add_note;
-pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
+pub use paid::{attempt_ended, attempt_opened, clear_hold, mark_paid, release_hold};
 pub use pickups::{PickupStage, count_pickups, is_overdue, pickups};
 pub use place::{PlaceOutcome, delivery_address, place};
 pub use quote::{Quote, QuoteRequest, WantedLine, quote};
 pub use ready::{on_pickup_reminder_due, ready};
 pub use refunding::{
-    LineRefund, Plan, RefundMoney, amount_of_units, count_open, orphan_refund_ended, plan, release_refund,
-    reserve_freight, reserve_refund, settle_refund, take_compensation,
+    LineRefund, Plan, RefundMoney, amount_of_units, apportion, count_open, freight_left, money_left,
+    orphan_refund_ended, plan, release_refund, released, reserve_freight, reserve_refund, settle_refund,
+    take_compensation,
 };
 pub use reprice::{LinePrice, NewPrices, Repriced, drop_pending, pending_payable_minor, reprice};
 pub use ship::{ShipLine, ship_lines};
-pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline};
+pub use sql::{count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

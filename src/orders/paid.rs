@@ -130,8 +130,7 @@ pub async fn release_hold(
             if order.open_refunds > 0 {
                 return Err(Failure::new(&REFUND_OPEN));
             }
-            sql::set_hold(tx, id, None).await?;
-            advance(tx, ctx, &mut order, OrderMove::HoldReleased, actor, json!({ "reason": reason })).await?;
+            clear_hold(tx, ctx, &mut order, actor, reason).await?;
             let entry = audit::Entry {
                 actor,
                 operation: "releaseOrderHold",
@@ -143,4 +142,20 @@ pub async fn release_hold(
         })
     })
     .await
+}
+
+/// Nothing keeps a held order on hold any more: it may be shipped.
+///
+/// # Errors
+/// The database; `order_changed` when the order is over.
+pub async fn clear_hold(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    actor: &Actor,
+    why: &str,
+) -> Result<()> {
+    sql::set_hold(tx, &order.id, None).await?;
+    order.ship_hold_ms = None;
+    advance(tx, ctx, order, OrderMove::HoldReleased, actor, json!({ "reason": why })).await
 }

@@ -677,6 +677,23 @@ pub async fn count_to_ship(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
     Ok(count)
 }
 
+/// How many orders of these stores are CLOSING although their time to pay ended before `before_ms`.
+///
+/// # Errors
+/// The database.
+pub async fn count_unanswered(conn: &mut Conn, scope: &StoreScope, before_ms: Millis) -> Result<i64> {
+    let query = format!(
+        "SELECT COUNT(*) FROM orders WHERE status = 'CLOSING' AND pay_before_ms <= ?{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(before_ms);
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
+    Ok(count)
+}
+
 pub async fn count_by_status(conn: &mut Conn, user: &UserId) -> Result<Vec<(OrderStatus, i64)>> {
     Ok(sqlx::query_as("SELECT status, COUNT(*) FROM orders WHERE user_id = ? GROUP BY status")
         .bind(user)

@@ -217,6 +217,7 @@ async fn draft(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, order: &Order) -> 
         paid_ms: None,
         created_ms: ctx.clock.now_ms(),
         step: 0,
+        reviewed_ms: None,
     })
 }
 

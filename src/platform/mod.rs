@@ -10,6 +10,7 @@ pub mod db;
 pub mod idempotency;
 pub mod inbox;
 pub mod kv;
+pub mod proposals;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod test_db;

@@ -232,6 +232,12 @@ impl Basket {
 }
 
 impl CouponTerms {
+    /// Do these lines reach the threshold?
+    pub fn is_reached_by(&self, lines: &[LineIn]) -> bool {
+        let eligible = lines.iter().filter(|line| self.covers(&line.sku_id));
+        eligible.map(|line| line.unit_price_minor * line.quantity).sum::<i64>() >= self.threshold_minor
+    }
+
     fn covers(&self, sku: &SkuId) -> bool {
         self.eligible_skus.as_ref().is_none_or(|skus| skus.contains(sku))
     }

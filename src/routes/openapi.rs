@@ -77,9 +77,9 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
-    admin::pricing::AdminPricingApi,
-    admin::pickups::AdminPickupsApi,
-    admin::refunds::AdminRefundsApi,
+    (admin::pricing::AdminPricingApi, admin::pickups::AdminPickupsApi),
+    (admin::refunds::AdminRefundsApi, admin::refunds::StartedRefundsApi, admin::refunds::RefundsByPeopleApi),
+    (admin::payments::AdminPaymentsApi, admin::proposals::ProposalsApi),
     admin::operations::OperationsApis,
 );
 
@@ -111,9 +111,13 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
-        admin::pricing::AdminPricingApi { ctx: ctx() },
-        admin::pickups::AdminPickupsApi { ctx: ctx() },
-        admin::refunds::AdminRefundsApi { ctx: ctx() },
+        (admin::pricing::AdminPricingApi { ctx: ctx() }, admin::pickups::AdminPickupsApi { ctx: ctx() }),
+        (
+            admin::refunds::AdminRefundsApi { ctx: ctx() },
+            admin::refunds::StartedRefundsApi { ctx: ctx() },
+            admin::refunds::RefundsByPeopleApi { ctx: ctx(), channel: app.channel.clone() },
+        ),
+        (admin::payments::AdminPaymentsApi { ctx: ctx() }, admin::proposals::ProposalsApi { ctx: ctx() }),
         admin::operations::apis(&app.ctx),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)

@@ -3,7 +3,9 @@
 
 use super::Role;
 
-use Permission::{DecideRefunds, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney, Watch};
+use Permission::{
+    DecideRefunds, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney, StartRefunds, Watch,
+};
 
 /// What an operation asks of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Permission {
     RunStore,
     /// Change what all stores share: goods, coupons, and which stores there are.
     RunShop,
-    /// Start a refund for a customer.
+    /// Start a refund for a customer; it waits unless the member may decide about refunds, too.
     StartRefunds,
     /// Decide about refunds.
     DecideRefunds,
@@ -42,8 +44,8 @@ impl Permission {
         use Role::{Clerk, Finance, Manager, Owner, Viewer};
         match self {
             Self::OwnAccount | Self::Read => &[Owner, Manager, Clerk, Finance, Viewer],
-            Self::SeePhone | Self::Serve => &[Owner, Manager, Clerk],
-            Self::RunStore | Self::RunShop | Self::StartRefunds => &[Owner, Manager],
+            Self::SeePhone | Self::Serve | Self::StartRefunds => &[Owner, Manager, Clerk],
+            Self::RunStore | Self::RunShop => &[Owner, Manager],
             Self::DecideRefunds | Self::Report | Self::Watch => &[Owner, Manager, Finance],
             Self::SettleMoney => &[Owner, Finance],
             Self::Operate | Self::ManageStaff => &[Owner],
@@ -78,9 +80,9 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("setOffer", RunStore),
     ("setSoldOut", Serve),
     ("listStock", Read),
-    ("listDiscrepancies", Read),
     ("listStockMoves", Read),
     ("adjustStock", RunStore),
+    ("listDiscrepancies", Read),
     // Coupons.
     ("listCouponTemplates", Read),
     ("getCouponTemplate", Read),
@@ -95,23 +97,38 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getOrderForStaff", Read),
     ("listCarriers", Read),
     ("shipOrder", Serve),
-    ("cancelOrderByStaff", RunStore),
-    ("releaseOrderHold", RunStore),
-    ("repriceOrder", RunStore),
-    ("addOrderNote", Serve),
-    // Pickup and the exit.
     ("listPickups", Read),
     ("markOrderReady", Serve),
     ("verifyPickup", Serve),
     ("handOverPickup", Serve),
     ("exitCheckOrder", Serve),
+    ("addOrderNote", Serve),
+    ("repriceOrder", RunStore),
+    ("cancelOrderByStaff", RunStore),
+    ("releaseOrderHold", RunStore),
     // Refunds and money.
     ("listAllRefunds", Read),
     ("getRefund", Read),
     ("approveRefund", DecideRefunds),
     ("rejectRefund", DecideRefunds),
     ("retryRefund", DecideRefunds),
+    ("getRefundPhotoForStaff", Read),
+    ("startRefund", StartRefunds),
+    ("requireReturn", DecideRefunds),
+    ("receiveReturn", Serve),
+    ("listPayments", Read),
     ("decidePayment", SettleMoney),
+    ("uploadRefundProof", SettleMoney),
+    ("proposeRefundProof", SettleMoney),
+    ("proposeRefundGiveUp", SettleMoney),
+    ("proposeOrderClose", SettleMoney),
+    ("listProposals", SettleMoney),
+    ("confirmProposal", SettleMoney),
+    ("declineProposal", SettleMoney),
+    ("lookUpRefund", SettleMoney),
+    ("listRefundDiscrepancies", SettleMoney),
+    ("adoptRefundDiscrepancy", SettleMoney),
+    ("closeRefundDiscrepancy", SettleMoney),
     // The machinery.
     ("listAlerts", Watch),
     ("closeAlert", Watch),

@@ -15,7 +15,7 @@ const APP_OPERATIONS: &str = "login refreshSession logout getMe updateMe setMyPh
     getStoreByScene listProducts getProduct getSkuByBarcode getCart putCartLine removeCartLine clearCart \
     listAddresses createAddress updateAddress deleteAddress createQuote placeOrder listOrders countOrders getOrder \
     getOrderByPayment getPickupQr cancelOrder confirmReceipt listPaymentMethods startPayment reportClientPaid requestRefund \
-    listRefunds withdrawRefund listCoupons listClaimableCoupons claimCoupon listUsableCoupons \
+    listRefundReasons uploadRefundPhoto getRefundPhoto listRefunds withdrawRefund reportReturn listCoupons listClaimableCoupons claimCoupon listUsableCoupons \
     listSubscribeTemplates reportSubscribeGrants listNotices readNotice";
 
 /// What a person does on the docs page, in this order; `pay` is the sandbox's page.
@@ -23,7 +23,7 @@ const APP_STORY: &str = "login getMe updateMe setMyPhone createAddress listAddre
     getStore getStoreByScene listProducts getProduct getSkuByBarcode putCartLine getCart listClaimableCoupons \
     claimCoupon listCoupons listUsableCoupons listSubscribeTemplates reportSubscribeGrants createQuote placeOrder \
     listPaymentMethods startPayment pay reportClientPaid getOrder listOrders countOrders listNotices readNotice \
-    requestRefund listRefunds createQuote placeOrder cancelOrder removeCartLine clearCart refreshSession \
+    listRefundReasons requestRefund listRefunds createQuote placeOrder cancelOrder removeCartLine clearCart refreshSession \
     deleteAddress logout";
 
 /// The same for staff; `paid_order` is a customer who orders and pays, in whatever way.
@@ -33,7 +33,8 @@ const ADMIN_STORY: &str = "signInStaff getStaffMe listStores getStore updateStor
     listAllOrders getOrderForStaff grantCoupon listUserCoupons voidCoupon listCarriers shipOrder \
     unpaid_order listAllOrders repriceOrder addOrderNote cancelOrderByStaff paid_pickup listPickups markOrderReady \
     verifyPickup handOverPickup in_store_order listAllOrders exitCheckOrder listDiscrepancies setSoldOut \
-    pauseStore resumeStore getTodo listAllRefunds listDeadLetters listAlerts getOutbox listAudit changeStaffPassword signOutStaff";
+    pauseStore resumeStore getTodo listAllRefunds listPayments listProposals listRefundDiscrepancies paid_order \
+    listAllOrders startRefund getRefund listDeadLetters listAlerts getOutbox listAudit changeStaffPassword signOutStaff";
 
 /// An operation with its place.
 struct Operation {
@@ -252,7 +253,9 @@ async fn every_request_has_an_example_that_fits_its_own_schema() {
     let app = TestApp::new().await;
     for (name, document) in both(&app).await {
         for operation in document.operations() {
-            if operation.spec.get("requestBody").is_none() {
+            // A picture has no shape to hold an example against.
+            let is_picture = operation.spec.pointer("/requestBody/content/image~1png").is_some();
+            if operation.spec.get("requestBody").is_none() || is_picture {
                 continue;
             }
             let place = format!("{name}: {}", operation.id());

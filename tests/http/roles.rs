@@ -29,6 +29,11 @@ const MATRIX: &str = "
     setSoldOut OMC               listDiscrepancies OMCFV
     listAllRefunds OMCFV         getRefund OMCFV
     approveRefund OMF            rejectRefund OMF             retryRefund OMF         decidePayment OF
+    getRefundPhotoForStaff OMCFV listPayments OMCFV
+    startRefund OMC              requireReturn OMF            receiveReturn OMC
+    uploadRefundProof OF         proposeRefundProof OF        proposeRefundGiveUp OF  proposeOrderClose OF
+    listProposals OF             confirmProposal OF           declineProposal OF      lookUpRefund OF
+    listRefundDiscrepancies OF   adoptRefundDiscrepancy OF    closeRefundDiscrepancy OF
     listAlerts OMF               closeAlert OMF
     listParkedNotices O          replayParkedNotice O
     listDeadLetters O            replayDeadLetter O           discardDeadLetter O
@@ -93,6 +98,9 @@ fn nowhere(operations: &[Operation]) -> BTreeMap<&str, String> {
         ("user_id", "usr"),
         ("alert_id", "alt"),
         ("notice_id", "inb"),
+        ("photo_id", "rph"),
+        ("discrepancy_id", "dis"),
+        ("proposal_id", "prp"),
     ];
     let kinds = BTreeMap::from(kinds);
     let names = operations.iter().flat_map(Operation::parameters);

@@ -10,7 +10,7 @@ mod scope;
 mod tags;
 
 pub use body::{Body, raw_body};
-pub use picture::Picture;
+pub use picture::{CODES, Picture, PictureBody};
 pub use problem::{Problem, ProblemDocument};
 pub use reply::{Answer, CachedJson, Created, List, NoContent};
 pub use scope::RequestScope;
