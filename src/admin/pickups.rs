@@ -89,7 +89,7 @@ pub struct AdminPickupsApi {
 impl AdminPickupsApi {
     /// List orders that wait to be fetched
     ///
-    /// The oldest first: those that are to be put together, those that are ready, or those that have been
+    /// The oldest first: those that are to be put together, those that are ready, and those that have been
     /// ready for longer than `orders.pickup_days`, each with the refund that is proposed. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
@@ -97,7 +97,8 @@ impl AdminPickupsApi {
     async fn list_pickups(
         &self,
         auth: StaffAuth,
-        stage: Query<PickupStage>,
+        /// Absent: all that wait.
+        stage: Query<Option<PickupStage>>,
         store_id: Query<Option<StoreId>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
@@ -106,9 +107,8 @@ impl AdminPickupsApi {
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<WaitingPickup>>> {
         let limit = Limit::parse(limit.0)?;
-        let asked = store_id.0.map(|store| [store].into());
-        let stores = asked.as_ref().or(auth.scope().stores());
-        let page = orders::pickups(&self.ctx, stage.0, stores, cursor.0.as_ref(), limit).await?;
+        let (scope, store, after) = (auth.scope(), store_id.0.as_ref(), cursor.0.as_ref());
+        let page = orders::pickups(&self.ctx, scope, stage.0, store, after, limit).await?;
         let mut items = Vec::with_capacity(page.items.len());
         for (order, lines) in page.items {
             let left_minor = order.paid_minor - order.refunded_minor - order.refunding_minor;
@@ -153,7 +153,7 @@ impl AdminPickupsApi {
     async fn verify(&self, auth: StaffAuth, body: Body<CodeInput>) -> Reply<Json<PickupPreview>> {
         let body = body.into_inner();
         let shown = Shown { store: body.store_id, code: body.code };
-        let order = orders::verify(&self.ctx, &auth.0.id, auth.scope().stores(), &shown).await?;
+        let order = orders::verify(&self.ctx, &auth.0.id, auth.scope(), &shown).await?;
         Ok(Json(order_views::pickup_preview(&self.ctx, order).await?))
     }
 
@@ -174,9 +174,7 @@ impl AdminPickupsApi {
         let key = Key::new(&auth.actor(), "handOverPickup", &key, body.raw())?;
         let body = body.into_inner();
         let shown = Shown { store: body.store_id, code: body.code };
-        let done =
-            orders::hand_over(&self.ctx, &auth.0.id, auth.scope().stores(), &key, &shown, body.version)
-                .await?;
+        let done = orders::hand_over(&self.ctx, &auth.0.id, auth.scope(), &key, &shown, body.version).await?;
         Ok(Answer::of(order_views::staff_detail(&self.ctx, &done.value.order_id).await?, &done))
     }
 

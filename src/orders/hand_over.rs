@@ -1,8 +1,6 @@
 //! Handing goods over in the store: a code is looked up and shows what it opens, then staff hands over what it
 //! saw. Who fetches shows the code; who bought beside the shelf shows it at the exit, or is found in the list.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -34,9 +32,6 @@ pub struct Shown {
     /// As it was typed or scanned.
     pub code: String,
 }
-
-/// The stores that a member is there for; `None`: all of them.
-pub type Stores<'a> = Option<&'a BTreeSet<StoreId>>;
 
 /// What a hand-over came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,14 +68,14 @@ fn refused(code: &'static Code, order: &Order) -> Failure {
 /// `pickup_code_unknown`, after ten of them `pickup_tries_exceeded`; `already_handed_over` with when;
 /// `hand_over_not_possible` when the order was refunded; `store_not_found`; `invalid_request` when the store
 /// has to be named, or the code has not eight digits.
-pub async fn verify(ctx: &Ctx, member: &StaffId, stores: Stores<'_>, shown: &Shown) -> Result<Order> {
+pub async fn verify(ctx: &Ctx, member: &StaffId, scope: &StoreScope, shown: &Shown) -> Result<Order> {
     let code = pickup_code::parse(&shown.code)?;
     let (code, asked) = (&code, shown.store.as_ref());
     let found = ctx
         .db
         .write(|tx| {
             Box::pin(async move {
-                let store = store_of(tx, stores, asked).await?;
+                let store = store_of(tx, scope, asked).await?;
                 take_try(tx, member, &store, ctx.clock.now_ms()).await?;
                 let found = sql::by_code(tx, &store, code).await?;
                 if found.is_some() {
@@ -99,24 +94,17 @@ pub async fn verify(ctx: &Ctx, member: &StaffId, stores: Stores<'_>, shown: &Sho
 }
 
 /// The store at which the member stands.
-async fn store_of(conn: &mut Conn, mine: Stores<'_>, asked: Option<&StoreId>) -> Result<StoreId> {
+async fn store_of(conn: &mut Conn, scope: &StoreScope, asked: Option<&StoreId>) -> Result<StoreId> {
     if let Some(store) = asked {
-        let is_mine = mine.is_none_or(|stores| stores.contains(store));
-        return match stores::find(conn, store).await?.filter(|_| is_mine) {
+        return match stores::find(conn, store).await?.filter(|store| scope.has(&store.id)) {
             Some(store) => Ok(store.id),
             None => Err(Failure::new(&STORE_NOT_FOUND).field("/store_id")),
         };
     }
-    let only: Vec<StoreId> = match mine {
-        Some(stores) => stores.iter().cloned().collect(),
-        None => {
-            let all =
-                stores::list(conn, &StoreScope::All, None, Limit::parse(Some(Limit::MAX))?).await?.items;
-            all.into_iter().filter(|store| store.kind == StoreKind::Physical).map(|store| store.id).collect()
-        }
-    };
-    match only.as_slice() {
-        [store] => Ok(store.clone()),
+    let all = stores::list(conn, scope, None, Limit::parse(Some(Limit::MAX))?).await?.items;
+    let mut places = all.into_iter().filter(|store| store.kind == StoreKind::Physical);
+    match (places.next(), places.next()) {
+        (Some(only), None) => Ok(only.id),
         _ => Err(Failure::invalid("/store_id", "is required: there is more than one store")),
     }
 }
@@ -144,7 +132,7 @@ async fn take_try(tx: &mut Tx<'_>, member: &StaffId, store: &StoreId, now_ms: Mi
 pub async fn hand_over(
     ctx: &Ctx,
     member: &StaffId,
-    stores: Stores<'_>,
+    scope: &StoreScope,
     key: &Key,
     shown: &Shown,
     version: i64,
@@ -153,7 +141,7 @@ pub async fn hand_over(
     if let Some(done) = key.remembered(ctx).await? {
         return Ok(done);
     }
-    let order = verify(ctx, member, stores, shown).await?;
+    let order = verify(ctx, member, scope, shown).await?;
     let (id, actor) = (&order.id, &Actor::Staff(member.clone()));
     key.run(ctx, |tx| Box::pin(hand_over_in(tx, ctx, actor, id, version, "handOverPickup"))).await
 }

@@ -1,12 +1,11 @@
 //! Orders that wait to be fetched, as staff looks at them.
 
-use std::collections::BTreeSet;
-
 use super::list::Full;
 use super::{Order, OrderStatus, sql};
 use crate::kernel::{Cursor, Limit, Page, Result, StoreId, day_ms, text_enum};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
+use crate::staff::StoreScope;
 
 text_enum! {
     /// What an order that is to be fetched waits for.
@@ -20,17 +19,22 @@ text_enum! {
     }
 }
 
-impl PickupStage {
-    fn filter<'a>(self, ctx: &Ctx, stores: Option<&'a BTreeSet<StoreId>>) -> sql::PickupFilter<'a> {
-        let overdue_ms = ctx.clock.now_ms() - day_ms(ctx.config.orders.pickup_days);
-        sql::PickupFilter {
-            status: match self {
-                Self::ToPrepare => OrderStatus::Paid,
-                Self::Ready | Self::Overdue => OrderStatus::ReadyForPickup,
-            },
-            stores,
-            ready_until_ms: if self == Self::Overdue { overdue_ms } else { i64::MAX },
-        }
+fn filter<'a>(
+    ctx: &Ctx,
+    stage: Option<PickupStage>,
+    scope: &'a StoreScope,
+    store: Option<&'a StoreId>,
+) -> sql::PickupFilter<'a> {
+    let overdue_ms = ctx.clock.now_ms() - day_ms(ctx.config.orders.pickup_days);
+    sql::PickupFilter {
+        statuses: match stage {
+            None => [OrderStatus::Paid, OrderStatus::ReadyForPickup],
+            Some(PickupStage::ToPrepare) => [OrderStatus::Paid; 2],
+            Some(PickupStage::Ready | PickupStage::Overdue) => [OrderStatus::ReadyForPickup; 2],
+        },
+        scope,
+        store,
+        ready_until_ms: if stage == Some(PickupStage::Overdue) { overdue_ms } else { i64::MAX },
     }
 }
 
@@ -40,19 +44,21 @@ pub fn is_overdue(ctx: &Ctx, order: &Order) -> bool {
     order.status == OrderStatus::ReadyForPickup && order.ready_ms.is_some_and(|ready_ms| ready_ms <= until_ms)
 }
 
-/// Orders that wait to be fetched in these stores (`None`: in all), the oldest first.
+/// Orders that wait to be fetched, at this stage or at any, in this store of the scope or in all of them, the
+/// oldest first.
 ///
 /// # Errors
 /// The database.
 pub async fn pickups(
     ctx: &Ctx,
-    stage: PickupStage,
-    stores: Option<&BTreeSet<StoreId>>,
+    scope: &StoreScope,
+    stage: Option<PickupStage>,
+    store: Option<&StoreId>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Full>> {
     let conn = &mut *ctx.db.reader().await?;
-    let filter = stage.filter(ctx, stores);
+    let filter = filter(ctx, stage, scope, store);
     let rows = sql::pickups(conn, &filter, after.map_or("", Cursor::key), limit.and_one()).await?;
     let page = Page::cut(rows, limit, |order| order.id.to_string());
     let mut items = Vec::with_capacity(page.items.len());
@@ -63,15 +69,15 @@ pub async fn pickups(
     Ok(Page { items, next: page.next })
 }
 
-/// How many there are.
+/// How many of this stage there are in these stores.
 ///
 /// # Errors
 /// The database.
 pub async fn count_pickups(
     conn: &mut Conn,
     ctx: &Ctx,
+    scope: &StoreScope,
     stage: PickupStage,
-    stores: Option<&BTreeSet<StoreId>>,
 ) -> Result<i64> {
-    sql::count_pickups(conn, &stage.filter(ctx, stores)).await
+    sql::count_pickups(conn, &filter(ctx, Some(stage), scope, None)).await
 }

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use minimall::sandbox::demo;
+use minimall::staff::Role;
 use serde_json::{Value, json};
 
 use crate::support::{Clerk, HUBIN, ONLINE_STORE, SKU, TestApp, WULIN, fresh_key, items, minor, sku, text};
@@ -404,5 +405,31 @@ async fn a_reminder_whose_message_was_lost_is_made_by_the_sweep_once() {
     app.advance_minutes(DAY_MIN * 2);
     app.drain().await;
     assert_eq!((app.number(told).await, app.alerts("pickup_not_fetched").await), (2, 1));
+    app.finish_money().await;
+}
+
+#[tokio::test]
+async fn a_clerk_serves_in_their_own_store_only_and_need_not_name_it() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let clerk = Clerk(app.member(Role::Clerk, &[WULIN]).await);
+    let here = app.paid_in(&alice, WULIN, "PICKUP", &[(SKU, 1)]).await;
+    let there = app.paid_in(&alice, HUBIN, "PICKUP", &[(SKU, 1)]).await;
+    let listed = clerk.0.get("/admin/v1/pickups").await.ok();
+    assert_eq!((items(&listed).len(), &items(&listed)[0]["id"]), (1, &here["id"]));
+    let elsewhere = clerk.0.get(&format!("/admin/v1/pickups?store_id={HUBIN}")).await.ok();
+    assert!(items(&elsewhere).is_empty());
+    clerk.ready(&there).await.refused(404, "order_not_found");
+    clerk.verify(HUBIN, &alice.code(&there).await).await.refused(404, "store_not_found");
+    let code = alice.code(&here).await;
+    let verify = json!({ "code": code });
+    let seen = clerk.0.post("/admin/v1/pickups/verify", &verify).await.ok();
+    assert_eq!(seen["store_id"], WULIN);
+    let done = json!({ "code": code, "version": seen["version"] });
+    clerk.0.post("/admin/v1/pickups/hand-over", &done).await.ok();
+    let viewer = app.member(Role::Viewer, &[WULIN]).await;
+    viewer.post("/admin/v1/pickups/verify", &verify).await.refused(403, "role_not_allowed");
+    let todo = Clerk(app.member(Role::Clerk, &[HUBIN]).await).0.get("/admin/v1/todo").await.ok();
+    assert_eq!((&todo["pickups_to_prepare"], &todo["pickups_overdue"]), (&json!(1), &json!(0)));
     app.finish_money().await;
 }

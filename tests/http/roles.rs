@@ -24,6 +24,9 @@ const MATRIX: &str = "
     listUserCoupons OMCFV        grantCoupon OM               voidCoupon OM
     getTodo OMCFV                listAllOrders OMCFV          getOrderForStaff OMCFV  listCarriers OMCFV
     shipOrder OMC                cancelOrderByStaff OM        releaseOrderHold OM
+    repriceOrder OM              addOrderNote OMC             listPickups OMCFV       markOrderReady OMC
+    verifyPickup OMC             handOverPickup OMC           exitCheckOrder OMC
+    setSoldOut OMC               listDiscrepancies OMCFV
     listAllRefunds OMCFV         getRefund OMCFV
     approveRefund OMF            rejectRefund OMF             retryRefund OMF         decidePayment OF
     getRefundPhotoForStaff OMCFV listPayments OMCFV

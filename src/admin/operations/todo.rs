@@ -86,7 +86,7 @@ impl TodoApi {
 
 impl TodoApi {
     async fn pickups(&self, conn: &mut Conn, scope: &StoreScope, stage: PickupStage) -> Result<i64> {
-        orders::count_pickups(conn, &self.ctx, stage, scope.stores()).await
+        orders::count_pickups(conn, &self.ctx, scope, stage).await
     }
 }
 

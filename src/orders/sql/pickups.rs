@@ -1,12 +1,11 @@
 //! SQL of what happens in a store: codes, tries to enter one, reminders, hand-over, new prices.
 
-use std::collections::BTreeSet;
-
 use sqlx::AssertSqlSafe;
 
 use crate::kernel::{Failure, Millis, OrderId, OrderLineId, Result, StaffId, StoreId};
 use crate::orders::{Order, OrderStatus};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 /// Gives a held order its code; false when another order of the store opens by it now.
 pub async fn set_code(conn: &mut Conn, id: &OrderId, code: &str) -> Result<bool> {
@@ -177,21 +176,20 @@ pub async fn set_handed_over(conn: &mut Conn, id: &OrderId, now_ms: Millis) -> R
 /// Which orders that are to be fetched are asked for.
 #[derive(Debug, Clone)]
 pub struct PickupFilter<'a> {
-    pub status: OrderStatus,
-    /// `None`: every store.
-    pub stores: Option<&'a BTreeSet<StoreId>>,
+    /// Either of them.
+    pub statuses: [OrderStatus; 2],
+    pub scope: &'a StoreScope,
+    /// `None`: all of the scope.
+    pub store: Option<&'a StoreId>,
     /// Only those that have been ready since then or longer, or are not ready yet.
     pub ready_until_ms: Millis,
 }
 
 impl PickupFilter<'_> {
     fn conditions(&self) -> String {
-        let stores = match self.stores {
-            None => String::new(),
-            Some(stores) if stores.is_empty() => " AND 1 = 0".to_owned(),
-            Some(stores) => format!(" AND store_id IN ({})", vec!["?"; stores.len()].join(", ")),
-        };
-        format!("fulfilment = 'PICKUP' AND status = ? AND COALESCE(ready_ms, 0) <= ?{stores}")
+        let store = if self.store.is_some() { " AND store_id = ?" } else { "" };
+        let scope = self.scope.condition("store_id");
+        format!("fulfilment = 'PICKUP' AND status IN (?, ?) AND COALESCE(ready_ms, 0) <= ?{store}{scope}")
     }
 }
 
@@ -205,8 +203,9 @@ pub async fn pickups(
     let conditions = filter.conditions();
     let columns = order_columns!();
     let query = format!("SELECT {columns} FROM orders WHERE {conditions} AND id > ? ORDER BY id LIMIT ?");
-    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.status).bind(filter.ready_until_ms);
-    for store in filter.stores.into_iter().flatten() {
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    query = query.bind(filter.statuses[0]).bind(filter.statuses[1]).bind(filter.ready_until_ms);
+    for store in filter.store.into_iter().chain(filter.scope.bound()) {
         query = query.bind(store);
     }
     Ok(query.bind(after).bind(limit).fetch_all(conn).await?)
@@ -216,8 +215,8 @@ pub async fn pickups(
 pub async fn count_pickups(conn: &mut Conn, filter: &PickupFilter<'_>) -> Result<i64> {
     let query = format!("SELECT COUNT(*) FROM orders WHERE {}", filter.conditions());
     let mut query = sqlx::query_as::<_, (i64,)>(AssertSqlSafe(query));
-    query = query.bind(filter.status).bind(filter.ready_until_ms);
-    for store in filter.stores.into_iter().flatten() {
+    query = query.bind(filter.statuses[0]).bind(filter.statuses[1]).bind(filter.ready_until_ms);
+    for store in filter.store.into_iter().chain(filter.scope.bound()) {
         query = query.bind(store);
     }
     Ok(query.fetch_one(conn).await?.0)
