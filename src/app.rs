@@ -372,7 +372,10 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn sweep(ctx: &Ctx) -> Result<usize> {
-    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await? + ctx.bus.heal(ctx).await?;
+    let done = orders::sweep(ctx).await?
+        + coupons::sweep(ctx).await?
+        + staff::sweep(ctx).await?
+        + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
     ctx.db

@@ -7,4 +7,5 @@ pub mod orders;
 pub mod refunds;
 pub mod scope;
 pub mod sessions;
+pub mod staff;
 pub mod stores;

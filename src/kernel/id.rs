@@ -83,6 +83,8 @@ ids! {
     StaffId = "stf";
     /// A signed-in device of a staff member.
     StaffSessionId = "sts";
+    /// An invitation to become a staff member.
+    StaffInvitationId = "inv";
     AddressId = "adr";
     StoreId = "sto";
     ProductId = "prd";

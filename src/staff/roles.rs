@@ -3,7 +3,9 @@
 
 use super::Role;
 
-use Permission::{DecideRefunds, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney, Watch};
+use Permission::{
+    DecideRefunds, ManageStaff, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney, Watch,
+};
 
 /// What an operation asks of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,20 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getStaffMe", OwnAccount),
     ("changeStaffPassword", OwnAccount),
     ("signOutStaff", OwnAccount),
+    ("listMyStaffSessions", OwnAccount),
+    ("endMyStaffSession", OwnAccount),
+    // Members.
+    ("listStaff", ManageStaff),
+    ("getStaff", ManageStaff),
+    ("changeStaffRole", ManageStaff),
+    ("disableStaff", ManageStaff),
+    ("enableStaff", ManageStaff),
+    ("listStaffSessions", ManageStaff),
+    ("endStaffSessions", ManageStaff),
+    ("endStaffSession", ManageStaff),
+    ("inviteStaff", ManageStaff),
+    ("listStaffInvitations", ManageStaff),
+    ("takeBackStaffInvitation", ManageStaff),
     // Stores and goods.
     ("listStores", Read),
     ("getStore", Read),

@@ -31,7 +31,9 @@ const ADMIN_STORY: &str = "signInStaff getStaffMe listStores getStore updateStor
     listProducts getProduct updateProduct createProduct createSku updateSku listStock setOffer adjustStock \
     listStockMoves listCouponTemplates getCouponTemplate updateCouponTemplate createCouponTemplate paid_order \
     listAllOrders getOrderForStaff grantCoupon listUserCoupons voidCoupon listCarriers shipOrder getTodo \
-    listAllRefunds listDeadLetters listAlerts getOutbox listAudit changeStaffPassword signOutStaff";
+    listAllRefunds listDeadLetters listAlerts getOutbox listAudit inviteStaff listStaffInvitations \
+    takeBackStaffInvitation inviteStaff acceptStaffInvitation listStaff getStaff changeStaffRole disableStaff \
+    enableStaff listStaffSessions endStaffSessions listMyStaffSessions changeStaffPassword signOutStaff";
 
 /// An operation with its place.
 struct Operation {
@@ -186,7 +188,7 @@ async fn every_operation_says_what_it_does_how_it_refuses_and_who_may_call_it() 
             assert_eq!(spec["tags"].as_array().map(Vec::len), Some(1), "{place}: belongs to one group");
             let refused = spec.pointer("/responses/default/content/application~1problem+json/schema/$ref");
             assert_eq!(refused.and_then(Value::as_str), Some("#/components/schemas/Problem"), "{place}");
-            let open = ["login", "refreshSession", "signInStaff"].contains(&id);
+            let open = ["login", "refreshSession", "signInStaff", "acceptStaffInvitation"].contains(&id);
             let scheme = if name == "app" { "UserToken" } else { "StaffToken" };
             let asked =
                 spec["security"].as_array().is_some_and(|any| any.iter().any(|s| s[scheme].is_array()));
@@ -310,6 +312,7 @@ impl Visitor {
         filled
             .replace("the quote_token of POST /quotes", &text_of("quote_token"))
             .replace("the refresh_token of POST /sessions", &text_of("refresh_token"))
+            .replace("the invitation_token of POST /staff-invitations", &text_of("invitation_token"))
     }
 
     /// Presses Execute.

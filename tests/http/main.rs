@@ -13,6 +13,7 @@ mod docs;
 mod failures;
 mod input;
 mod login;
+mod members;
 mod messages;
 mod monitoring;
 mod orders;

@@ -15,6 +15,11 @@ use crate::support::{Answer, Client, ONLINE_STORE, SKU, TestApp, fresh_key};
 /// and has to say the same.
 const MATRIX: &str = "
     getStaffMe OMCFV             changeStaffPassword OMCFV    signOutStaff OMCFV
+    listMyStaffSessions OMCFV    endMyStaffSession OMCFV
+    listStaff O                  getStaff O                   changeStaffRole O
+    disableStaff O               enableStaff O
+    listStaffSessions O          endStaffSessions O           endStaffSession O
+    inviteStaff O                listStaffInvitations O       takeBackStaffInvitation O
     listStores OMCFV             getStore OMCFV               getStoreQrCode OMCFV
     createStore OM               updateStore OM               pauseStore OM           resumeStore OM
     listProducts OMCFV           getProduct OMCFV             createProduct OM        updateProduct OM
@@ -90,6 +95,9 @@ fn nowhere(operations: &[Operation]) -> BTreeMap<&str, String> {
         ("user_id", "usr"),
         ("alert_id", "alt"),
         ("notice_id", "inb"),
+        ("staff_id", "stf"),
+        ("session_id", "sts"),
+        ("invitation_id", "inv"),
     ];
     let kinds = BTreeMap::from(kinds);
     let names = operations.iter().flat_map(Operation::parameters);
