@@ -104,6 +104,8 @@ ids! {
     /// A notice in the app.
     NoticeId = "ntc";
     EventId = "evt";
+    /// A failed try of a delivery.
+    DeliveryTryId = "dlt";
     InboxId = "inb";
     AuditId = "aud";
     /// Something that needs a person's eyes.

@@ -7,7 +7,7 @@ mod timeline;
 
 pub use api::OrderViewsApi;
 pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list};
-pub use timeline::{StaffTimelineEntry, TimelineEntry};
+pub use timeline::{StaffTimelineEntry, TimelineEntry, for_staff as staff_timeline};
 
 use crate::kernel::Code;
 

@@ -37,7 +37,7 @@ pub use refunding::{
     reserve_freight, reserve_refund, settle_refund, take_compensation,
 };
 pub use ship::{ShipLine, ship_lines};
-pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline};
+pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline, timeline_of_request};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

@@ -81,6 +81,32 @@ pub async fn timeline(conn: &mut Conn, order: &OrderId) -> Result<Vec<TimelineRo
     .await?)
 }
 
+/// What happened to orders under a request, oldest first.
+///
+/// # Errors
+/// The database.
+pub async fn timeline_of_request(
+    conn: &mut Conn,
+    request_id: &str,
+    limit: i64,
+) -> Result<Vec<(OrderId, TimelineRow)>> {
+    #[derive(sqlx::FromRow)]
+    struct Found {
+        order_id: OrderId,
+        #[sqlx(flatten)]
+        row: TimelineRow,
+    }
+    let rows: Vec<Found> = sqlx::query_as(
+        "SELECT order_id, seq, at_ms, actor_kind, actor_id, event, from_status, to_status, detail, request_id \
+         FROM order_timeline WHERE request_id = ? ORDER BY at_ms, order_id, seq LIMIT ?",
+    )
+    .bind(request_id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|found| (found.order_id, found.row)).collect())
+}
+
 pub async fn bump_guard(conn: &mut Conn, id: &OrderId) -> Result<bool> {
     changed(sqlx::query("UPDATE orders SET guard = guard + 1 WHERE id = ?").bind(id).execute(conn).await)
 }

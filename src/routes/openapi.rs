@@ -112,7 +112,7 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
-        admin::operations::apis(&app.ctx),
+        admin::operations::apis(&app.ctx, &app.caches),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)
         .description(ADMIN_TEXT)

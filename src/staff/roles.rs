@@ -125,8 +125,16 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("replayParkedNotice", Operate),
     ("listDeadLetters", Operate),
     ("replayDeadLetter", Operate),
+    ("getDeadLetter", Operate),
+    ("replayDeadLetters", Operate),
     ("discardDeadLetter", Operate),
     ("getOutbox", Operate),
+    ("listWaitingEvents", Operate),
+    ("listWaitingDeliveries", Operate),
+    ("getEvent", Operate),
+    ("listCaches", Operate),
+    ("dropCache", Operate),
+    ("traceRequest", Operate),
     ("listAudit", Operate),
 ];
 

@@ -16,6 +16,7 @@ mod login;
 mod members;
 mod messages;
 mod monitoring;
+mod operations;
 mod orders;
 mod payments;
 mod profile;

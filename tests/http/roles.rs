@@ -34,7 +34,9 @@ const MATRIX: &str = "
     listAlerts OMF               closeAlert OMF
     listParkedNotices O          replayParkedNotice O
     listDeadLetters O            replayDeadLetter O           discardDeadLetter O
-    getOutbox O                  listAudit O
+    getDeadLetter O              replayDeadLetters O
+    getOutbox O                  listWaitingEvents O          listWaitingDeliveries O getEvent O
+    listCaches O                 dropCache O                  traceRequest O          listAudit O
 ";
 
 struct Operation {
@@ -96,6 +98,7 @@ fn nowhere(operations: &[Operation]) -> BTreeMap<&str, String> {
         ("alert_id", "alt"),
         ("notice_id", "inb"),
         ("staff_id", "stf"),
+        ("event_id", "evt"),
         ("session_id", "sts"),
         ("invitation_id", "inv"),
     ];
