@@ -147,7 +147,7 @@ impl App {
     /// A port can't be opened, or a secret is no secret.
     pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
         let db = Db::open(&config.database).await?;
-        let secrets = Secrets::new(&config.secrets.master_key)?;
+        let secrets = Secrets::new(&config.secrets)?;
         let metrics = Arc::new(Metrics::default());
         let kv = Kv::open(&config.kv, clock.clone(), metrics.clone()).await?;
         let bus = Bus::open(&config, &clock)?;
@@ -274,6 +274,9 @@ fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches) -> Vec<S
         }),
         Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| {
             Box::pin(orders::on_completion_due(ctx, d))
+        }),
+        Subscription::new("orders.pickup-reminder", &["PickupReminderDue"], |ctx, d| {
+            Box::pin(orders::on_pickup_reminder_due(ctx, d))
         }),
         Subscription::new("orders.after-sale", &["AfterSaleEnded"], |ctx, d| {
             Box::pin(orders::on_after_sale_ended(ctx, d))

@@ -98,7 +98,11 @@ section!(Server {
     shutdown_grace_ms: u64,
 });
 section!(Log { format: LogFormat, filter: String });
-section!(Secrets { master_key: String });
+section!(Secrets {
+    master_key: String,
+    #[serde(deserialize_with = "list")]
+    old_master_keys: Vec<String>,
+});
 section!(Database { url: String, read_connections: u32, busy_timeout_ms: u64 });
 section!(Kv {
     backend: KvBackend,
@@ -169,7 +173,7 @@ section!(WechatPay {
     number_prefix: String,
 });
 section!(SandboxSection { listen: String, database: String });
-section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64 });
+section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64, pickup_days: i64 });
 section!(Coupons {
     new_user_template: String,
     compensation_template: String,
@@ -225,6 +229,7 @@ impl Config {
             ("orders.pay_minutes must be from 2 to 1440", (2..=1440).contains(&self.orders.pay_minutes)),
             ("orders.complete_days must be from 1 to 60", (1..=60).contains(&self.orders.complete_days)),
             ("orders.after_sale_days must be from 0 to 90", (0..=90).contains(&self.orders.after_sale_days)),
+            ("orders.pickup_days must be from 1 to 60", (1..=60).contains(&self.orders.pickup_days)),
             (
                 "session.token_minutes must be from 5 to 10080",
                 (5..=10_080).contains(&self.session.token_minutes),

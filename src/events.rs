@@ -98,6 +98,12 @@ events! {
     OrderClosed on "orders" as Fifo { order_id: OrderId, user_id: UserId, reason: String }
     /// `all`: nothing is left to ship.
     OrderShipped on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId, all: bool }
+    /// It can be fetched.
+    OrderReadyForPickup on "orders" as Fifo { order_id: OrderId, user_id: UserId }
+    /// It was not fetched for a while, and the customer is to be reminded.
+    PickupReminded on "orders" as Fifo { order_id: OrderId, user_id: UserId }
+    /// Staff gave it another price before it was paid.
+    OrderRepriced on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderCompleted on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderFinished on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// The unshipped rest was refunded: what was shipped before is now everything.
@@ -115,6 +121,8 @@ events! {
     PaymentDeadline on "order-deadlines" as Timed { order_id: OrderId }
     /// A shipped order is completed unless somebody objects.
     CompletionDue on "order-deadlines" as Timed { order_id: OrderId }
+    /// An order that is ready to be fetched is looked at again.
+    PickupReminderDue on "order-deadlines" as Timed { order_id: OrderId }
     /// The after-sale window is over.
     AfterSaleEnded on "order-deadlines" as Timed { order_id: OrderId }
 

@@ -69,7 +69,10 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<bool> {
     let config = Config::load(cli.config.as_deref())?;
-    telemetry::init_logs(&config.log)?;
+    // These two say what there is to say on standard output.
+    if !matches!(cli.command, Some(Command::Doctor | Command::Health)) {
+        telemetry::init_logs(&config.log)?;
+    }
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
         Command::Worker => {

@@ -7,7 +7,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -105,8 +104,10 @@ impl Default for Metrics {
         let kv_calls = Family::<Labels<2>, Counter>::default();
         let kv_seconds = Family::<Labels<1>, Histogram>::new_with_constructor(quick);
         let gauges = Family::<Labels<1>, Gauge>::default();
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "This program", build);
+        // A gauge that is always 1: the type "info" is not known to everybody who reads metrics.
+        let build = Family::<Labels<1>, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "This program", build);
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
         registry.register(

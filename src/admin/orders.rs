@@ -6,8 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::json;
 
-use super::moment;
-use crate::kernel::{Cursor, Failure, Limit, OrderId, OrderLineId, Result, StoreId};
+use crate::kernel::{Cursor, Failure, Limit, Millis, OrderId, OrderLineId, Result, StoreId};
 use crate::order_views::{self, StaffOrder, StaffOrderDetail};
 use crate::orders::{self, Filter, OrderStatus, ShipLine};
 use crate::platform::ctx::Ctx;
@@ -88,6 +87,14 @@ impl Example for ReleaseHoldInput {
 pub struct AdminOrdersApi {
     pub ctx: Ctx,
     pub mini: Mini,
+}
+
+/// A time of RFC 3339 as a parameter gives it.
+pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Millis>> {
+    let parse = |text: String| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond);
+    text.map(parse)
+        .transpose()
+        .map_err(|_| Failure::invalid(name, "must be a time of RFC 3339, like 2026-03-14T02:00:00Z"))
 }
 
 #[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Orders")]

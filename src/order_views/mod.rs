@@ -3,10 +3,14 @@
 
 mod api;
 mod detail;
+mod pickup;
 mod timeline;
 
 pub use api::OrderViewsApi;
-pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list};
+pub use detail::{
+    OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list, staff_order,
+};
+pub use pickup::{PickupPreview, PickupView, pickup_preview, pickup_qr};
 pub use timeline::{StaffTimelineEntry, TimelineEntry, for_staff as staff_timeline};
 
 use crate::kernel::Code;

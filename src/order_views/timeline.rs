@@ -4,7 +4,7 @@ use poem_openapi::Object;
 use serde_json::Value;
 
 use crate::kernel::rfc3339;
-use crate::orders::{OrderMove as M, OrderStatus, TimelineRow};
+use crate::orders::{Fulfilment, OrderMove as M, OrderStatus, TimelineRow};
 
 /// Something that happened to an order.
 #[derive(Debug, Object)]
@@ -38,22 +38,22 @@ pub struct StaffTimelineEntry {
 }
 
 /// What the customer reads of a timeline.
-pub fn for_customer(rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
+pub fn for_customer(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
     let entry = |row: TimelineRow| {
-        let text = text(row.event, &row.actor_kind, &detail(&row))?;
-        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text: text.to_owned() })
+        let text = text(fulfilment, row.event, &row.actor_kind, &detail(&row))?;
+        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text })
     };
     rows.into_iter().filter_map(entry).collect()
 }
 
 /// What staff reads of a timeline.
-pub fn for_staff(rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
+pub fn for_staff(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
     let entry = |row: TimelineRow| {
         let detail = detail(&row);
         StaffTimelineEntry {
             seq: row.seq,
             at: rfc3339(row.at_ms),
-            text: text(row.event, &row.actor_kind, &detail).map(str::to_owned),
+            text: text(fulfilment, row.event, &row.actor_kind, &detail),
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
             code: row.event,
@@ -71,20 +71,26 @@ fn detail(row: &TimelineRow) -> Value {
 }
 
 /// The move in the customer's words; `None`: it is nothing to the customer.
-fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
-    Some(match event {
+fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> Option<String> {
+    let fixed = match event {
+        M::Cancelled | M::CloseConfirmed | M::ClosedByStaff => return Some(cancelled(detail)),
         M::Placed => "订单已提交，等待付款",
         M::PlacedFree => "订单已提交，无需付款",
         M::Repriced => "商家修改了订单价格",
-        M::PaymentSucceeded => "付款成功，等待发货",
-        M::Cancelled | M::CloseConfirmed | M::ClosedByStaff => cancelled(detail),
+        M::PaymentSucceeded => match fulfilment {
+            Fulfilment::Delivery => "付款成功，等待发货",
+            Fulfilment::Pickup => "付款成功，等待门店备货",
+            Fulfilment::InStore => "付款成功，请在出口出示取货码",
+        },
         M::Closing => "订单取消中，正在确认没有付款",
-        M::HoldReleased => "订单恢复处理，等待发货",
+        M::HoldReleased if fulfilment == Fulfilment::Delivery => "订单恢复处理，等待发货",
+        M::HoldReleased => "订单恢复处理，等待取货",
         M::ShippedPart => "部分商品已发货",
         M::ShippedAll => "商品已全部发货",
         M::RestRefunded => "未发货的商品已退款，其余已全部发货",
         M::ReadyForPickup => "商品已备好，可以到店取货",
-        M::PickedUp | M::ExitChecked => "商品已交到你手中",
+        M::PickedUp => "商品已取走",
+        M::ExitChecked => "商品已核对，欢迎再来",
         M::RefundedWhole => "已全额退款，订单关闭",
         M::RefundedAfterwards => "已全额退款",
         M::Completed if actor_kind == "user" => "你已确认收货",
@@ -101,23 +107,30 @@ fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
         M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
         M::PaymentMismatched => "付款与订单不符，正在人工核对",
         M::TrackingCorrected => "物流信息已更正",
+        M::RepriceRequested => "商家正在修改订单价格，请稍候付款",
         M::PaymentStarted
         | M::PaymentEnded
+        | M::RepriceDropped
         | M::ChannelUnreachable
         | M::CompletionWaits
         | M::FinishWaits
         | M::OwnerChanged
         | M::NoteAdded => return None,
-    })
+    };
+    Some(fixed.to_owned())
 }
 
-fn cancelled(detail: &Value) -> &'static str {
-    match detail["by"].as_str() {
+fn cancelled(detail: &Value) -> String {
+    let by = match detail["by"].as_str() {
         Some("user") => "你取消了订单",
-        Some("staff") => "商家取消了订单",
+        Some("staff") => {
+            let reason = detail["reason"].as_str().map(|reason| format!("：{reason}"));
+            return format!("商家取消了订单{}", reason.unwrap_or_default());
+        }
         Some("timeout") => "超时未付款，订单已取消",
         _ => "订单已取消",
-    }
+    };
+    by.to_owned()
 }
 
 #[cfg(test)]
@@ -125,11 +138,19 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn said(event: M, actor_kind: &str, detail: Value) -> Option<String> {
+        text(Fulfilment::Delivery, event, actor_kind, &detail)
+    }
+
     #[test]
     fn who_cancelled_and_how_a_refund_ended_is_told() {
-        assert_eq!(text(M::Cancelled, "system", &json!({ "by": "timeout" })), Some("超时未付款，订单已取消"));
-        assert_eq!(text(M::RefundEnded, "staff", &json!({ "outcome": "REJECTED" })), Some("商家未同意退款"));
-        assert_eq!(text(M::Completed, "user", &json!({})), Some("你已确认收货"));
-        assert_eq!(text(M::NoteAdded, "staff", &json!({})), None);
+        let timeout = said(M::Cancelled, "system", json!({ "by": "timeout" }));
+        assert_eq!(timeout.as_deref(), Some("超时未付款，订单已取消"));
+        let staff = said(M::CloseConfirmed, "system", json!({ "by": "staff", "reason": "缺货" }));
+        assert_eq!(staff.as_deref(), Some("商家取消了订单：缺货"));
+        let rejected = said(M::RefundEnded, "staff", json!({ "outcome": "REJECTED" }));
+        assert_eq!(rejected.as_deref(), Some("商家未同意退款"));
+        assert_eq!(said(M::Completed, "user", json!({})).as_deref(), Some("你已确认收货"));
+        assert_eq!(said(M::NoteAdded, "staff", json!({})), None);
     }
 }

@@ -62,7 +62,7 @@ pub async fn list_all(
         scope: Some(&filter.scope),
         store: filter.store.as_ref(),
         status: filter.status,
-        phone_hash: filter.phone.as_ref().map(|phone| ctx.secrets.index("phone", phone)),
+        phone_hashes: filter.phone.as_ref().map(|phone| ctx.secrets.indexes("phone", phone)),
         placed_from_ms: filter.placed_from_ms,
         placed_until_ms: filter.placed_until_ms,
         before: after.map(Cursor::key),

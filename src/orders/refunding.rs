@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::moves::{advance, stage};
+use super::ready::NOT_FETCHED;
 use super::{
     CloseReason, ORDER_CHANGED, Order, OrderLine, OrderMove, OrderStatus, QUANTITY_NOT_REFUNDABLE,
     REFUND_EXCEEDS_PAID, RefundStatus, complete, ship, sql,
@@ -10,6 +11,7 @@ use super::{
 use crate::catalog::stock;
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, OrderLineId, RefundId, Result};
+use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use sql::LineDelta;
@@ -241,6 +243,7 @@ async fn follow(
             advance(tx, ctx, order, OrderMove::RefundedWhole, &actor, detail).await?;
             sql::set_closed(tx, &order.id, CloseReason::Refunded, ctx.clock.now_ms()).await?;
             sql::set_hold(tx, &order.id, None).await?;
+            alerts::close(tx, ctx, NOT_FETCHED, order.id.as_str()).await?;
             let event = Event::OrderClosed {
                 order_id: order.id.clone(),
                 user_id: order.user_id.clone(),

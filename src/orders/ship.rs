@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{ORDER_NOT_SHIPPABLE, Order, OrderMove, OrderStatus, QUANTITY_NOT_SHIPPABLE, sql};
+use super::{Fulfilment, ORDER_NOT_SHIPPABLE, Order, OrderMove, OrderStatus, QUANTITY_NOT_SHIPPABLE, sql};
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, OrderId, OrderLineId, ParcelId, Result, day_ms};
 use crate::platform::bus::{self, Staged};
@@ -32,9 +32,12 @@ pub async fn ship_lines(
 ) -> Result<(Order, Vec<ShipLine>)> {
     let mut order = hold(tx, id).await?;
     let may_ship = matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped);
-    if !may_ship || order.ship_hold_ms.is_some() {
+    let is_fetched = order.fulfilment != Fulfilment::Delivery;
+    if !may_ship || is_fetched || order.ship_hold_ms.is_some() {
         let why = if order.ship_hold_ms.is_some() {
             "The order is on hold: it was cancelled."
+        } else if is_fetched {
+            "The order is handed over in the store."
         } else {
             ORDER_NOT_SHIPPABLE.detail
         };

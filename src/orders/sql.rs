@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
+use super::{CloseReason, Fulfilment, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
 use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
@@ -15,9 +15,14 @@ macro_rules! order_columns {
          paid_minor, refunded_minor, refunding_minor, freight_refunded_minor, freight_refunding_minor, \
          coupon_id, note, address_sealed, open_attempt, open_refunds, compensation_refund, ship_hold_ms, \
          placed_ms, pay_before_ms, paid_ms, closed_ms, shipped_ms, completed_ms, finished_ms, complete_at_ms, \
-         complete_due_ms, finish_at_ms, finish_due_ms, version, event_seq"
+         complete_due_ms, finish_at_ms, finish_due_ms, pickup_code, pickup_code_open, ready_ms, \
+         pickup_next_ms, close_note, pending_reprice, version, event_seq"
     };
 }
+
+mod pickups;
+
+pub use pickups::*;
 
 /// The order, whoever's it is.
 ///
@@ -81,6 +86,15 @@ pub async fn timeline(conn: &mut Conn, order: &OrderId) -> Result<Vec<TimelineRo
     .await?)
 }
 
+/// What happened to an order under a request.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct MoveOfRequest {
+    pub order_id: OrderId,
+    pub fulfilment: Fulfilment,
+    #[sqlx(flatten)]
+    pub row: TimelineRow,
+}
+
 /// What happened to orders under a request, oldest first.
 ///
 /// # Errors
@@ -89,22 +103,18 @@ pub async fn timeline_of_request(
     conn: &mut Conn,
     request_id: &str,
     limit: i64,
-) -> Result<Vec<(OrderId, TimelineRow)>> {
-    #[derive(sqlx::FromRow)]
-    struct Found {
-        order_id: OrderId,
-        #[sqlx(flatten)]
-        row: TimelineRow,
-    }
-    let rows: Vec<Found> = sqlx::query_as(
-        "SELECT order_id, seq, at_ms, actor_kind, actor_id, event, from_status, to_status, detail, request_id \
-         FROM order_timeline WHERE request_id = ? ORDER BY at_ms, order_id, seq LIMIT ?",
+) -> Result<Vec<MoveOfRequest>> {
+    Ok(sqlx::query_as(
+        "SELECT t.order_id AS order_id, o.fulfilment AS fulfilment, t.seq AS seq, t.at_ms AS at_ms, \
+         t.actor_kind AS actor_kind, t.actor_id AS actor_id, t.event AS event, t.from_status AS from_status, \
+         t.to_status AS to_status, t.detail AS detail, t.request_id AS request_id \
+         FROM order_timeline t JOIN orders o ON o.id = t.order_id \
+         WHERE t.request_id = ? ORDER BY t.at_ms, t.order_id, t.seq LIMIT ?",
     )
     .bind(request_id)
     .bind(limit)
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|found| (found.order_id, found.row)).collect())
+    .await?)
 }
 
 pub async fn bump_guard(conn: &mut Conn, id: &OrderId) -> Result<bool> {
@@ -274,7 +284,7 @@ pub async fn end_attempt(conn: &mut Conn, id: &OrderId, attempt: &AttemptId) -> 
 pub async fn set_paid(conn: &mut Conn, id: &OrderId, paid_minor: i64, now_ms: Millis) -> Result<()> {
     sqlx::query(
         "UPDATE orders SET pay_status = 'PAID', paid_minor = ?, paid_ms = ?, open_attempt = NULL, \
-         close_reason = NULL WHERE id = ?",
+         close_reason = NULL, close_note = NULL WHERE id = ?",
     )
     .bind(paid_minor)
     .bind(now_ms)
@@ -294,12 +304,15 @@ pub async fn set_close_reason(conn: &mut Conn, id: &OrderId, reason: CloseReason
 }
 
 pub async fn set_closed(conn: &mut Conn, id: &OrderId, reason: CloseReason, now_ms: Millis) -> Result<()> {
-    sqlx::query("UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL WHERE id = ?")
-        .bind(reason)
-        .bind(now_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL, pickup_code_open = NULL, \
+         pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(reason)
+    .bind(now_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -349,12 +362,15 @@ pub async fn set_completed(
     now_ms: Millis,
     finish_at_ms: Millis,
 ) -> Result<()> {
-    sqlx::query("UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ? WHERE id = ?")
-        .bind(now_ms)
-        .bind(finish_at_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ?, \
+         pickup_code_open = NULL, pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(now_ms)
+    .bind(finish_at_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -621,7 +637,8 @@ pub struct ListFilter<'a> {
     pub scope: Option<&'a StoreScope>,
     pub store: Option<&'a StoreId>,
     pub status: Option<OrderStatus>,
-    pub phone_hash: Option<String>,
+    /// Any of these.
+    pub phone_hashes: Option<Vec<String>>,
     pub placed_from_ms: Option<Millis>,
     pub placed_until_ms: Option<Millis>,
     /// Ids below this one, newest first.
@@ -635,13 +652,16 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
         (filter.user.is_some(), " AND user_id = ?"),
         (filter.store.is_some(), " AND store_id = ?"),
         (filter.status.is_some(), " AND status = ?"),
-        (filter.phone_hash.is_some(), " AND phone_hash = ?"),
         (filter.placed_from_ms.is_some(), " AND placed_ms >= ?"),
         (filter.placed_until_ms.is_some(), " AND placed_ms < ?"),
     ] {
         if given {
             query.push_str(clause);
         }
+    }
+    if let Some(hashes) = &filter.phone_hashes {
+        let places = vec!["?"; hashes.len()].join(", ");
+        query.push_str(&format!(" AND phone_hash IN ({places})"));
     }
     query.push_str(&filter.scope.map(|scope| scope.condition("store_id")).unwrap_or_default());
     query.push_str(" ORDER BY id DESC LIMIT ?");
@@ -655,14 +675,14 @@ pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>
     if let Some(status) = filter.status {
         query = query.bind(status);
     }
-    if let Some(hash) = &filter.phone_hash {
-        query = query.bind(hash);
-    }
     if let Some(from_ms) = filter.placed_from_ms {
         query = query.bind(from_ms);
     }
     if let Some(until_ms) = filter.placed_until_ms {
         query = query.bind(until_ms);
+    }
+    for hash in filter.phone_hashes.iter().flatten() {
+        query = query.bind(hash);
     }
     for store in filter.scope.into_iter().flat_map(StoreScope::bound) {
         query = query.bind(store);

@@ -29,7 +29,11 @@ text_enum! {
         PaymentStarted = "payment_started",
         /// The open attempt was proved closed, or failed.
         PaymentEnded = "payment_ended",
+        /// Staff asks for another price, while an attempt is open at the old one.
+        RepriceRequested = "reprice_requested",
         Repriced = "repriced",
+        /// The attempt was paid at the old price, or the order does not wait any more.
+        RepriceDropped = "reprice_dropped",
         PaymentSucceeded = "payment_succeeded",
         /// Cancelled with no attempt open.
         Cancelled = "cancelled",
@@ -80,6 +84,7 @@ pub const TRANSITIONS: &[Transition] = &[
     (None, M::PlacedFree, S::Paid),
     (Some(S::PendingPayment), M::PaymentStarted, S::PendingPayment),
     (Some(S::PendingPayment), M::PaymentEnded, S::PendingPayment),
+    (Some(S::PendingPayment), M::RepriceRequested, S::PendingPayment),
     (Some(S::PendingPayment), M::Repriced, S::PendingPayment),
     (Some(S::PendingPayment), M::PaymentSucceeded, S::Paid),
     (Some(S::PendingPayment), M::Cancelled, S::Closed),
@@ -116,6 +121,7 @@ pub const ANYWHERE: &[OrderMove] = &[
     M::RefundEnded,
     M::PaymentOrphaned,
     M::PaymentMismatched,
+    M::RepriceDropped,
     M::TrackingCorrected,
     M::OwnerChanged,
     M::NoteAdded,

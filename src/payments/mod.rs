@@ -11,6 +11,7 @@ mod close;
 mod decide;
 mod invariants;
 mod provider;
+mod reprice;
 mod settle;
 mod sql;
 mod start;
@@ -25,6 +26,7 @@ pub use provider::{
     ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState,
     Standing,
 };
+pub use reprice::{RepriceOutcome, reprice};
 pub use settle::settle_notice;
 pub use sql::{
     Attempt, by_id, by_number, by_transaction, count_mismatched, of_order, paid_attempt, record_of,

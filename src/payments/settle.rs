@@ -158,6 +158,8 @@ async fn mismatch(
         "currency": news.currency,
     });
     orders::record(tx, ctx, order, OrderMove::PaymentMismatched, &actor, detail).await?;
+    // A person decides by what the order asks for, so that stays what it is.
+    orders::drop_pending(tx, ctx, order, &actor, "payment_under_review").await?;
     orders::attempt_ended(tx, ctx, order, &attempt.id, &actor, "mismatch").await?;
     let what = format!(
         "asked for {} {}, paid {} {}",

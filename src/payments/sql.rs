@@ -175,6 +175,16 @@ pub async fn set_prepaid(conn: &mut Conn, id: &AttemptId, prepay_id: &str, now_m
     )
 }
 
+/// Can the client pay it now?
+pub async fn is_prepaid(conn: &mut Conn, id: &AttemptId) -> Result<bool> {
+    let row: Option<(AttemptId,)> =
+        sqlx::query_as("SELECT id FROM payment_attempts WHERE id = ? AND status = 'PREPAID'")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
+}
+
 pub async fn set_failed(conn: &mut Conn, id: &AttemptId, failure: &str, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(

@@ -35,7 +35,7 @@ impl TestDb {
             kv: Kv::embedded(1_000, clock.clone()),
             bus: Bus::open(&config, &clock).unwrap(),
             clock,
-            secrets: Secrets::new(&config.secrets.master_key).unwrap(),
+            secrets: Secrets::new(&config.secrets).unwrap(),
             config,
             metrics: Arc::default(),
             codes: codes.to_vec(),

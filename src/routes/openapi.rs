@@ -26,7 +26,7 @@ use crate::stores::StoresApi;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 13] = [
+const STORY: [&str; 14] = [
     "Sessions",
     "Me",
     "Stores",
@@ -34,6 +34,7 @@ const STORY: [&str; 13] = [
     "Cart",
     "Addresses",
     "Orders",
+    "Pickups",
     "Payments",
     "Refunds",
     "Coupons",
@@ -78,6 +79,8 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
+    admin::pricing::AdminPricingApi,
+    admin::pickups::AdminPickupsApi,
     admin::refunds::AdminRefundsApi,
     admin::operations::OperationsApis,
 );
@@ -111,6 +114,8 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
+        admin::pricing::AdminPricingApi { ctx: ctx() },
+        admin::pickups::AdminPickupsApi { ctx: ctx() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
         admin::operations::apis(&app.ctx, &app.caches),
     );

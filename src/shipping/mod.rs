@@ -1,7 +1,7 @@
 //! Shipping: parcels, and telling WeChat about them, without which it keeps the money of an order frozen.
 //!
 //! Owns `parcels`, `parcel_lines` and `shipping_uploads`. Consumes `OrderRestRefunded` (what was shipped is
-//! everything now) and the pushes of WeChat's order management: its settlement completes an order, its
+//! everything now), `OrderCompleted` (what was handed over in a store) and the pushes of WeChat's order management: its settlement completes an order, its
 //! reminders become alerts. Invariants: what is in parcels is what its lines say is shipped; an order that
 //! was paid through WeChat and is shipped has an accepted upload, one on its way, or an open alert.
 

@@ -1,6 +1,9 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+// The futures of a whole program are nested deeply.
+#![recursion_limit = "512"]
+
 mod addresses;
 mod back_office;
 mod callbacks;
@@ -10,8 +13,11 @@ mod catalog;
 mod coupons;
 mod decisions;
 mod docs;
+mod doctor;
 mod failures;
+mod in_store;
 mod input;
+mod keys;
 mod login;
 mod members;
 mod messages;
@@ -19,14 +25,17 @@ mod monitoring;
 mod operations;
 mod orders;
 mod payments;
+mod pickup;
 mod profile;
 mod races;
 mod redis;
 mod refund_channel;
 mod refunds;
+mod reprice;
 mod roles;
 mod sequences;
 mod shipping;
+mod shop_floor;
 mod staff;
 mod stock;
 mod stores;

@@ -159,7 +159,7 @@ async fn an_address_of_its_own_tells_health_and_metrics_and_nothing_else() {
     );
     assert_eq!(side.get("/healthz").await.ok(), json!({ "status": "ok" }));
     assert_eq!(side.get("/readyz").await.ok()["status"], "ok");
-    assert!(String::from_utf8_lossy(&side.get("/metrics").await.bytes).contains("minimall_http_requests"));
+    assert!(String::from_utf8_lossy(&side.get("/metrics").await.bytes).contains("minimall_build_info"));
     assert_eq!(side.get("/api/v1/stores").await.status, 404);
     app.finish().await;
 }

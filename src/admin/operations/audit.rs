@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
-use crate::admin::moment;
+use crate::admin::orders::moment;
 use crate::kernel::{AuditId, Cursor, Limit, rfc3339};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;

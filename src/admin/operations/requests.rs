@@ -102,9 +102,9 @@ impl RequestsApi {
         let (id, shown) = (request_id.0.as_str(), i64::from(SHOWN));
         let conn = &mut *self.ctx.db.reader().await?;
         let mut timeline = Vec::new();
-        for (order_id, row) in orders::timeline_of_request(conn, id, shown).await? {
-            let entries = staff_timeline(vec![row]).into_iter();
-            timeline.extend(entries.map(|entry| RequestMove { order_id: order_id.clone(), entry }));
+        for found in orders::timeline_of_request(conn, id, shown).await? {
+            let entries = staff_timeline(found.fulfilment, vec![found.row]).into_iter();
+            timeline.extend(entries.map(|entry| RequestMove { order_id: found.order_id.clone(), entry }));
         }
         let filter = audit::Filter { request_id: Some(id), ..audit::Filter::default() };
         let audit = audit::list(conn, &filter, None, Limit::parse(Some(SHOWN))?).await?.items;

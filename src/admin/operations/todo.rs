@@ -4,7 +4,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use crate::kernel::Result;
-use crate::orders;
+use crate::orders::{self, PickupStage};
 use crate::payments;
 use crate::platform::alerts;
 use crate::platform::bus;
@@ -13,13 +13,17 @@ use crate::platform::db::Conn;
 use crate::platform::inbox;
 use crate::platform::web::{Reply, Tag};
 use crate::refunds::{self, RefundState};
-use crate::staff::StaffAuth;
+use crate::staff::{StaffAuth, StoreScope};
 
 /// How much waits for a person.
 #[derive(Debug, Object)]
 pub struct Todo {
     /// Paid orders that wait for a parcel; those on hold don't count.
     pub orders_to_ship: i64,
+    /// Paid orders that are to be fetched and wait for their goods to be put together.
+    pub pickups_to_prepare: i64,
+    /// Orders that have been ready to be fetched for too long.
+    pub pickups_overdue: i64,
     /// Refunds that wait for a decision.
     pub refunds_to_decide: i64,
     /// Refunds that only people can end: MANUAL and ABNORMAL.
@@ -55,6 +59,8 @@ impl TodoApi {
         let whole_shop = if scope.is_all() { Some(WholeShop::count(conn).await?) } else { None };
         Ok(Json(Todo {
             orders_to_ship: orders::count_to_ship(conn, scope).await?,
+            pickups_to_prepare: self.pickups(conn, scope, PickupStage::ToPrepare).await?,
+            pickups_overdue: self.pickups(conn, scope, PickupStage::Overdue).await?,
             refunds_to_decide: refunds::count(conn, scope, &undecided).await?,
             refunds_manual: refunds::count(conn, scope, &manual).await?,
             mismatched_payments: payments::count_mismatched(conn, scope).await?,
@@ -62,6 +68,12 @@ impl TodoApi {
             dead_letters: whole_shop.as_ref().map(|counts| counts.dead_letters),
             parked_notices: whole_shop.as_ref().map(|counts| counts.parked_notices),
         }))
+    }
+}
+
+impl TodoApi {
+    async fn pickups(&self, conn: &mut Conn, scope: &StoreScope, stage: PickupStage) -> Result<i64> {
+        orders::count_pickups(conn, &self.ctx, stage, scope.stores()).await
     }
 }
 

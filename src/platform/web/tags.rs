@@ -17,6 +17,8 @@ pub enum Tag {
     Addresses,
     /// From a quote to the finished order.
     Orders,
+    /// Goods that are fetched in a store or carried out of it.
+    Pickups,
     Payments,
     Refunds,
     Coupons,
