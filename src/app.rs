@@ -14,6 +14,7 @@ use crate::identity::Sessions;
 use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
 use crate::payments::{Channel, Provider};
 use crate::platform::bus::{self, Bus, Subscription};
+use crate::platform::caches::{self, Caches, Watched, on_cache_dropped};
 use crate::platform::ctx::{Ctx, Parts};
 use crate::platform::db::{Db, Work};
 use crate::platform::inbox::{self, Handler, Inbox};
@@ -53,13 +54,14 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 18] = [
+    let tables: [&[&'static Code]; 19] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,
         alerts::CODES,
         proposals::CODES,
         web::CODES,
+        caches::CODES,
         staff::CODES,
         identity::CODES,
         addresses::CODES,
@@ -132,10 +134,12 @@ impl App {
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
-        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores));
+        let caches = caches(&sessions, &stores);
+        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &caches));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
-        let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, phone_origin };
+        let surface =
+            Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, caches, phone_origin };
         Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: None })
     }
 
@@ -240,10 +244,22 @@ impl App {
     }
 }
 
+/// The caches that people look at and drop.
+fn caches(sessions: &Sessions, stores: &Stores) -> Caches {
+    let mut list: Vec<Arc<dyn Watched>> = stores.caches().into();
+    list.push(Arc::new(sessions.clone()));
+    list.push(Arc::new(shipping::CarriersCache));
+    Caches::new(list)
+}
+
 /// The list of all subscriptions. The sender of an event knows none of them.
-fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
-    let (sessions, stores) = (sessions.clone(), stores.clone());
+fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches) -> Vec<Subscription> {
+    let (sessions, stores, caches) = (sessions.clone(), stores.clone(), caches.clone());
     let mut list = vec![
+        Subscription::new("platform.cache-dropped", &["CacheDropped"], move |ctx, d| {
+            let caches = caches.clone();
+            Box::pin(async move { on_cache_dropped(&caches, ctx, d).await })
+        }),
         Subscription::new("identity.session-revoked", &["SessionRevoked"], move |_, d| {
             let sessions = sessions.clone();
             Box::pin(async move { identity::on_session_revoked(&sessions, d).await })
@@ -384,6 +400,7 @@ async fn sweep(ctx: &Ctx) -> Result<usize> {
     let done = orders::sweep(ctx).await?
         + coupons::sweep(ctx).await?
         + refunds::sweep(ctx).await?
+        + staff::sweep(ctx).await?
         + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);

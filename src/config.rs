@@ -146,7 +146,7 @@ section!(Bus {
     timed_ahead_hours: i64,
 });
 section!(Session { token_minutes: i64, refresh_days: i64, staff_token_minutes: i64 });
-section!(Admin { initial_user_name: String, initial_password: String });
+section!(Admin { initial_user_name: String, initial_password: String, invitation_hours: i64 });
 section!(Wechat {
     mode: WechatMode,
     base_url: String,
@@ -243,6 +243,10 @@ impl Config {
             (
                 "session.token_minutes must be from 5 to 10080",
                 (5..=10_080).contains(&self.session.token_minutes),
+            ),
+            (
+                "admin.invitation_hours must be from 1 to 720",
+                (1..=720).contains(&self.admin.invitation_hours),
             ),
             ("session.refresh_days must be from 1 to 365", (1..=365).contains(&self.session.refresh_days)),
             (

@@ -87,6 +87,9 @@ events! {
     /// A store was added or edited: nodes drop what is older than `version`.
     StoreChanged on "stores" as Broadcast { store_id: StoreId, version: i64 }
 
+    /// A person dropped a cache, or one key of it: nodes serve nothing of it that was read until then.
+    CacheDropped on "caches" as Broadcast { cache: String, key: Option<String>, at_ms: i64 }
+
     OrderPlaced on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderPaid on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// Cancelled, but a payment may be on its way: the channel is to be closed first.

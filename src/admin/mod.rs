@@ -11,4 +11,5 @@ pub mod proposals;
 pub mod refunds;
 pub mod scope;
 pub mod sessions;
+pub mod staff;
 pub mod stores;

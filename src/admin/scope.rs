@@ -15,7 +15,8 @@ use crate::staff::{STORES_LIMITED, StoreScope};
 use crate::stores::STORE_NOT_FOUND;
 
 /// Path parameters that name nothing of a single store. A new one joins them, or [`in_scope`].
-pub const OF_NO_STORE: &[&str] = &["product_id", "sku_id", "template_id", "user_id", "coupon_id"];
+pub const OF_NO_STORE: &[&str] =
+    &["product_id", "sku_id", "template_id", "user_id", "coupon_id", "session_id"];
 
 /// The rule of the staff's gate, see [`crate::staff::Gate`].
 pub fn in_scope<'x>(

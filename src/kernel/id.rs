@@ -83,6 +83,8 @@ ids! {
     StaffId = "stf";
     /// A signed-in device of a staff member.
     StaffSessionId = "sts";
+    /// An invitation to become a staff member.
+    StaffInvitationId = "inv";
     AddressId = "adr";
     StoreId = "sto";
     ProductId = "prd";
@@ -108,6 +110,8 @@ ids! {
     /// A notice in the app.
     NoticeId = "ntc";
     EventId = "evt";
+    /// A failed try of a delivery.
+    DeliveryTryId = "dlt";
     InboxId = "inb";
     AuditId = "aud";
     /// Something that needs a person's eyes.

@@ -11,7 +11,7 @@ pub use detail::{
     OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list, staff_order,
 };
 pub use pickup::{PickupPreview, PickupView, pickup_preview, pickup_qr};
-pub use timeline::{StaffTimelineEntry, TimelineEntry};
+pub use timeline::{StaffTimelineEntry, TimelineEntry, for_staff as staff_timeline};
 
 use crate::kernel::Code;
 

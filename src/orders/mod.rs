@@ -49,7 +49,9 @@ pub use refunding::{
 };
 pub use reprice::{LinePrice, NewPrices, Repriced, drop_pending, pending_payable_minor, reprice};
 pub use ship::{ShipLine, ship_lines};
-pub use sql::{count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline};
+pub use sql::{
+    count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline, timeline_of_request,
+};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

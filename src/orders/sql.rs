@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
+use super::{CloseReason, Fulfilment, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
 use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
@@ -82,6 +82,37 @@ pub async fn timeline(conn: &mut Conn, order: &OrderId) -> Result<Vec<TimelineRo
          FROM order_timeline WHERE order_id = ? ORDER BY seq LIMIT 500",
     )
     .bind(order)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// What happened to an order under a request.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct MoveOfRequest {
+    pub order_id: OrderId,
+    pub fulfilment: Fulfilment,
+    #[sqlx(flatten)]
+    pub row: TimelineRow,
+}
+
+/// What happened to orders under a request, oldest first.
+///
+/// # Errors
+/// The database.
+pub async fn timeline_of_request(
+    conn: &mut Conn,
+    request_id: &str,
+    limit: i64,
+) -> Result<Vec<MoveOfRequest>> {
+    Ok(sqlx::query_as(
+        "SELECT t.order_id AS order_id, o.fulfilment AS fulfilment, t.seq AS seq, t.at_ms AS at_ms, \
+         t.actor_kind AS actor_kind, t.actor_id AS actor_id, t.event AS event, t.from_status AS from_status, \
+         t.to_status AS to_status, t.detail AS detail, t.request_id AS request_id \
+         FROM order_timeline t JOIN orders o ON o.id = t.order_id \
+         WHERE t.request_id = ? ORDER BY t.at_ms, t.order_id, t.seq LIMIT ?",
+    )
+    .bind(request_id)
+    .bind(limit)
     .fetch_all(conn)
     .await?)
 }

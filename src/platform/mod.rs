@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod audit;
 pub mod bus;
 pub mod cache;
+pub mod caches;
 pub mod crypto;
 pub mod ctx;
 pub mod db;

@@ -17,6 +17,7 @@ pub use openapi::{Documents, documents};
 
 use crate::identity::Sessions;
 use crate::payments::{self, Channel};
+use crate::platform::caches::Caches;
 use crate::platform::ctx::Ctx;
 use crate::platform::web::RequestScope;
 use crate::shipping;
@@ -33,6 +34,7 @@ pub struct Surface {
     pub channel: Channel,
     pub sessions: Sessions,
     pub stores: Stores,
+    pub caches: Caches,
     /// Origin of the page that plays the phone; none: no other origin may call.
     pub phone_origin: Option<String>,
 }

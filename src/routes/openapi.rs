@@ -20,13 +20,13 @@ use crate::orders::OrdersApi;
 use crate::payments::PaymentsApi;
 use crate::refunds::RefundsApi;
 use crate::staff::roles::{self, Permission};
-use crate::staff::{Attempts, Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
+use crate::staff::{Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
 use crate::stores::StoresApi;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 13] = [
+const STORY: [&str; 14] = [
     "Sessions",
     "Me",
     "Stores",
@@ -39,6 +39,7 @@ const STORY: [&str; 13] = [
     "Refunds",
     "Coupons",
     "Messages",
+    "Staff",
     "Operations",
 ];
 
@@ -73,6 +74,7 @@ type AppApis = (
 
 type AdminApis = (
     admin::sessions::StaffSessionsApi,
+    admin::staff::StaffAdminApi,
     admin::stores::StoresAdminApi,
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
@@ -106,7 +108,8 @@ pub fn app_service(app: &Surface) -> OpenApiService<AppApis, ()> {
 pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
     let ctx = || app.ctx.clone();
     let apis = (
-        admin::sessions::StaffSessionsApi { ctx: ctx(), attempts: Attempts::default() },
+        admin::sessions::StaffSessionsApi { ctx: ctx() },
+        admin::staff::StaffAdminApi { ctx: ctx() },
         admin::stores::StoresAdminApi { ctx: ctx(), stores: app.stores.clone(), mini: app.mini.clone() },
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
@@ -118,7 +121,7 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
             admin::refunds::RefundsByPeopleApi { ctx: ctx(), channel: app.channel.clone() },
         ),
         (admin::payments::AdminPaymentsApi { ctx: ctx() }, admin::proposals::ProposalsApi { ctx: ctx() }),
-        admin::operations::apis(&app.ctx),
+        admin::operations::apis(&app.ctx, &app.caches),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)
         .description(ADMIN_TEXT)

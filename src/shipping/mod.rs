@@ -13,7 +13,7 @@ mod sql;
 mod upload;
 mod view;
 
-pub use carriers::{Carrier, carriers};
+pub use carriers::{Carrier, CarriersCache, carriers};
 pub use invariants::invariants;
 pub use push::{PUSH_NEWS, receive_push, settle_notice, verify_push};
 pub use ship::{NewParcel, Shipped, Tracking, ship};

@@ -48,7 +48,7 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<StaffMember> {
 
 async fn of_token(ctx: &Ctx, token: &str) -> Result<StaffMember> {
     let mut conn = ctx.db.reader().await?;
-    sql::member_of_token(&mut conn, &token_hash(token), ctx.clock.now_ms())
+    sql::sessions::member_of_token(&mut conn, &token_hash(token), ctx.clock.now_ms())
         .await?
         .ok_or_else(|| Failure::new(&common::UNAUTHENTICATED))
 }

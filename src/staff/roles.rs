@@ -4,7 +4,8 @@
 use super::Role;
 
 use Permission::{
-    DecideRefunds, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney, StartRefunds, Watch,
+    DecideRefunds, ManageStaff, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney,
+    StartRefunds, Watch,
 };
 
 /// What an operation asks of a member.
@@ -63,6 +64,20 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getStaffMe", OwnAccount),
     ("changeStaffPassword", OwnAccount),
     ("signOutStaff", OwnAccount),
+    ("listMyStaffSessions", OwnAccount),
+    ("endMyStaffSession", OwnAccount),
+    // Members.
+    ("listStaff", ManageStaff),
+    ("getStaff", ManageStaff),
+    ("changeStaffRole", ManageStaff),
+    ("disableStaff", ManageStaff),
+    ("enableStaff", ManageStaff),
+    ("listStaffSessions", ManageStaff),
+    ("endStaffSessions", ManageStaff),
+    ("endStaffSession", ManageStaff),
+    ("inviteStaff", ManageStaff),
+    ("listStaffInvitations", ManageStaff),
+    ("takeBackStaffInvitation", ManageStaff),
     // Stores and goods.
     ("listStores", Read),
     ("getStore", Read),
@@ -136,8 +151,16 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("replayParkedNotice", Operate),
     ("listDeadLetters", Operate),
     ("replayDeadLetter", Operate),
+    ("getDeadLetter", Operate),
+    ("replayDeadLetters", Operate),
     ("discardDeadLetter", Operate),
     ("getOutbox", Operate),
+    ("listWaitingEvents", Operate),
+    ("listWaitingDeliveries", Operate),
+    ("getEvent", Operate),
+    ("listCaches", Operate),
+    ("dropCache", Operate),
+    ("traceRequest", Operate),
     ("listAudit", Operate),
 ];
 

@@ -34,7 +34,10 @@ const ADMIN_STORY: &str = "signInStaff getStaffMe listStores getStore updateStor
     unpaid_order listAllOrders repriceOrder addOrderNote cancelOrderByStaff paid_pickup listPickups markOrderReady \
     verifyPickup handOverPickup in_store_order listAllOrders exitCheckOrder listDiscrepancies setSoldOut \
     pauseStore resumeStore getTodo listAllRefunds listPayments listProposals listRefundDiscrepancies paid_order \
-    listAllOrders startRefund getRefund listDeadLetters listAlerts getOutbox listAudit changeStaffPassword signOutStaff";
+    listAllOrders startRefund getRefund listDeadLetters listAlerts getOutbox listAudit inviteStaff \
+    listStaffInvitations takeBackStaffInvitation inviteStaff acceptStaffInvitation listStaff getStaff changeStaffRole \
+    disableStaff enableStaff listStaffSessions endStaffSessions listMyStaffSessions listCaches dropCache traceRequest \
+    listWaitingEvents listWaitingDeliveries changeStaffPassword signOutStaff";
 
 /// An operation with its place.
 struct Operation {
@@ -189,7 +192,7 @@ async fn every_operation_says_what_it_does_how_it_refuses_and_who_may_call_it() 
             assert_eq!(spec["tags"].as_array().map(Vec::len), Some(1), "{place}: belongs to one group");
             let refused = spec.pointer("/responses/default/content/application~1problem+json/schema/$ref");
             assert_eq!(refused.and_then(Value::as_str), Some("#/components/schemas/Problem"), "{place}");
-            let open = ["login", "refreshSession", "signInStaff"].contains(&id);
+            let open = ["login", "refreshSession", "signInStaff", "acceptStaffInvitation"].contains(&id);
             let scheme = if name == "app" { "UserToken" } else { "StaffToken" };
             let asked =
                 spec["security"].as_array().is_some_and(|any| any.iter().any(|s| s[scheme].is_array()));
@@ -315,6 +318,7 @@ impl Visitor {
         filled
             .replace("the quote_token of POST /quotes", &text_of("quote_token"))
             .replace("the refresh_token of POST /sessions", &text_of("refresh_token"))
+            .replace("the invitation_token of POST /staff-invitations", &text_of("invitation_token"))
             .replace("the code on the phone", &text_of("code on the phone"))
     }
 

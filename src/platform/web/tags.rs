@@ -8,6 +8,8 @@ pub enum Tag {
     Sessions,
     /// The signed-in person.
     Me,
+    /// The people who manage the shop: invitations, roles, stores, devices.
+    Staff,
     Stores,
     /// Products and what a store sells.
     Products,
