@@ -41,9 +41,11 @@ pub async fn run(config: Config) -> Result<bool> {
     findings.good("clock", &rfc3339(clock.now_ms()));
     match App::context(config.clone(), clock.clone()).await {
         Ok(ctx) => look_at_ports(&ctx, &mut findings).await,
-        Err(failure) => {
-            findings.bad("database", &failure.to_string(), "check database.url and the rights of its folder")
-        }
+        Err(failure) => findings.bad(
+            "database",
+            &failure.to_string(),
+            "check [database] and the rights of its folder or its user",
+        ),
     }
     if config.wechat.mode == WechatMode::Sandbox {
         findings.note("wechat", "played by the sandbox, which starts with the server");
@@ -81,7 +83,9 @@ fn look_at_config(config: &Config, findings: &mut Findings) {
 
 async fn look_at_ports(ctx: &Ctx, findings: &mut Findings) {
     match ctx.db.migrate().await {
-        Ok(()) => findings.good("database", &format!("{} is open and up to date", ctx.config.database.url)),
+        Ok(()) => {
+            findings.good("database", &format!("{} is open and up to date", ctx.config.database.shown_url()))
+        }
         Err(failure) => {
             findings.bad("database", &failure.to_string(), "was it written by a newer version of minimall?")
         }
