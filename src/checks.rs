@@ -61,6 +61,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
     liveness(conn, ctx.clock.now_ms(), &mut report).await?;
     waiting(conn, &mut report).await?;
+    snapshot.end().await?;
     Ok(report)
 }
 

@@ -59,6 +59,18 @@ pub enum BusBackend {
     Rocketmq,
 }
 
+/// How the connections to a database server are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseTls {
+    Off,
+    /// If the server offers it.
+    Preferred,
+    Required,
+    /// And the server proves that it is the host of the URL.
+    Verify,
+}
+
 /// When a settled refund brings a compensation coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,7 +125,16 @@ section!(Secrets {
     #[serde(deserialize_with = "list")]
     old_master_keys: Vec<String>,
 });
-section!(Database { url: String, read_connections: u32, busy_timeout_ms: u64 });
+section!(Database {
+    url: String,
+    read_connections: u32,
+    connections: u32,
+    busy_timeout_ms: u64,
+    lock_wait_s: u32,
+    write_timeout_ms: u64,
+    tls: DatabaseTls,
+    tls_ca: String,
+});
 section!(Kv {
     backend: KvBackend,
     max_entries: u64,
@@ -194,6 +215,16 @@ section!(Coupons {
 });
 section!(Refunds { auto_approve_before_shipping: bool, return_days: i64, below_minimum_spend: BelowMinimum });
 section!(Sweep { enabled: bool, interval_s: i64 });
+
+impl Database {
+    /// The URL without user, password and parameters, for messages.
+    pub fn shown_url(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
+        let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        format!("{scheme}://{rest}")
+    }
+}
 
 impl Config {
     /// The defaults alone.
@@ -293,6 +324,16 @@ impl Config {
                 (1..=64).contains(&self.database.read_connections),
             ),
             ("refunds.return_days must be from 1 to 60", (1..=60).contains(&self.refunds.return_days)),
+            ("database.connections must be from 2 to 1000", (2..=1_000).contains(&self.database.connections)),
+            ("database.lock_wait_s must be from 1 to 60", (1..=60).contains(&self.database.lock_wait_s)),
+            (
+                "database.busy_timeout_ms must be from 100 to 60000",
+                (100..=60_000).contains(&self.database.busy_timeout_ms),
+            ),
+            (
+                "database.write_timeout_ms must be from 1000 to 600000",
+                (1_000..=600_000).contains(&self.database.write_timeout_ms),
+            ),
             ("coupons.grace_days must be from 0 to 365", (0..=365).contains(&self.coupons.grace_days)),
             (
                 "wechat_pay.number_prefix must be 1 to 6 letters or digits",

@@ -205,7 +205,7 @@ async fn check(config: Config) -> Result<bool> {
     let ctx = App::context(config, Clock::system()).await?;
     if !ctx.db.is_migrated().await {
         let advice = "it has not the tables of this version; run `minimall migrate` first";
-        return Err(Failure::internal(format!("checking {}", ctx.config.database.url), advice));
+        return Err(Failure::internal(format!("checking {}", ctx.config.database.shown_url()), advice));
     }
     let report = checks::run(&ctx).await?;
     for finding in &report.findings {

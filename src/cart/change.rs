@@ -4,6 +4,7 @@ use super::{CART_FULL, LINES_MAX, QUANTITY_MAX, sql};
 use crate::catalog::{self, SKU_NOT_SOLD};
 use crate::kernel::{Failure, Result, SkuId, StoreId, UserId};
 use crate::platform::ctx::Ctx;
+use crate::platform::db::Tx;
 use crate::stores;
 
 /// Sets how many of a SKU the cart has. More than there are in stock is allowed, and flagged.
@@ -28,6 +29,7 @@ pub async fn put(ctx: &Ctx, user: &UserId, store: &StoreId, sku: &SkuId, quantit
                 if sql::update(tx, &line).await? {
                     return Ok(());
                 }
+                guard(tx, user, store).await?;
                 if sql::count(tx, user, store).await? >= LINES_MAX {
                     return Err(Failure::new(&CART_FULL));
                 }
@@ -39,6 +41,18 @@ pub async fn put(ctx: &Ctx, user: &UserId, store: &StoreId, sku: &SkuId, quantit
             })
         })
         .await
+}
+
+/// Before a line is added: those who add to one cart wait for each other here, so the count stays true.
+async fn guard(tx: &mut Tx<'_>, user: &UserId, store: &StoreId) -> Result<()> {
+    let held = sql::bump(tx, user, store).await?
+        || sql::open(tx, user, store).await?
+        || sql::bump(tx, user, store).await?;
+    if held {
+        Ok(())
+    } else {
+        Err(Failure::internal("adding to a cart", "it can be neither made nor bumped"))
+    }
 }
 
 /// Takes a SKU out of a cart. One that is not in it is fine, too.

@@ -1,7 +1,7 @@
 //! Carts: what a user means to buy in a store. A cart reserves nothing and promises no price; a line that
 //! can't be bought any more is flagged, not dropped.
 //!
-//! Table: `cart_lines`. Events: none. A cart has at most 100 lines of 1 to 999 pieces.
+//! Tables: `carts`, `cart_lines`. Events: none. A cart has at most 100 lines of 1 to 999 pieces.
 
 mod api;
 mod change;

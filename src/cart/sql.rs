@@ -24,6 +24,27 @@ pub async fn lines(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<Ve
     .await?)
 }
 
+pub async fn bump(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<bool> {
+    changed(
+        sqlx::query("UPDATE carts SET guard = guard + 1 WHERE user_id = ? AND store_id = ?")
+            .bind(user)
+            .bind(store)
+            .execute(conn)
+            .await,
+    )
+}
+
+/// False: there is one already.
+pub async fn open(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<bool> {
+    inserted(
+        sqlx::query("INSERT INTO carts (user_id, store_id, guard) VALUES (?, ?, 1)")
+            .bind(user)
+            .bind(store)
+            .execute(conn)
+            .await,
+    )
+}
+
 pub async fn count(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<i64> {
     let (count,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM cart_lines WHERE user_id = ? AND store_id = ?")

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stock::{self, Supply, SupplyKind};
+use super::stock::{self, StockLevel, Supply, SupplyKind};
 use super::{sku_not_found, sql, store_not_found};
 use crate::kernel::{Actor, Failure, Result, SkuId, StoreId, SupplyMoveId};
 use crate::platform::audit;
@@ -68,10 +68,12 @@ async fn write(tx: &mut Tx<'_>, ctx: &Ctx, actor: &Actor, adjustment: &Adjustmen
     if sql::sku(tx, sku).await?.is_none() {
         return Err(sku_not_found(sku));
     }
-    let before = stock::level(tx, store, sku).await?;
     let supply = Supply { store, sku, quantity: *quantity, kind: *kind, reason };
     let move_id = stock::supply(tx, ctx, actor, &supply).await?;
+    // Read behind the update, which holds the row: what it was before follows from it.
     let after = stock::level(tx, store, sku).await?;
+    let before =
+        StockLevel { available: after.available - quantity, supplied: after.supplied - quantity, ..after };
     let object = format!("{store}/{sku}");
     let entry = audit::Entry {
         actor,

@@ -44,7 +44,8 @@ pub async fn create_sku(
     details: &SkuDetails,
 ) -> Result<Sku> {
     details.check()?;
-    if sql::product(tx, product).await?.is_none() {
+    // Takes the product's row: SKUs are added to it one after another, and the bound holds.
+    if !sql::touch_product(tx, product, ctx.clock.now_ms()).await? {
         return Err(product_not_found(product));
     }
     if sql::skus_of(tx, product).await?.len() >= SKUS_MAX {

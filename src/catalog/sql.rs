@@ -115,6 +115,12 @@ pub async fn update_product(
     )
 }
 
+/// False: there is no such product.
+pub async fn touch_product(conn: &mut Conn, id: &ProductId, now_ms: Millis) -> Result<bool> {
+    let touched = sqlx::query("UPDATE products SET updated_ms = ? WHERE id = ?").bind(now_ms).bind(id);
+    changed(touched.execute(conn).await)
+}
+
 #[derive(FromRow)]
 struct SkuRow {
     id: SkuId,

@@ -68,33 +68,41 @@ pub async fn insert_notice(conn: &mut Conn, notice: &NewNotice<'_>) -> Result<bo
     )
 }
 
-/// Behind all earlier messages of its order, due now.
+/// The position behind all messages of an order.
+pub async fn next_position(conn: &mut Conn, order: &OrderId) -> Result<i64> {
+    let (last,): (Option<i64>,) = sqlx::query_as("SELECT MAX(position) FROM messages WHERE order_id = ?")
+        .bind(order)
+        .fetch_one(conn)
+        .await?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
+/// A message that is due now; false: its position is taken.
 pub async fn insert_message(
     conn: &mut Conn,
     notice: &NewNotice<'_>,
+    position: i64,
     template: &str,
     values: &str,
-) -> Result<()> {
-    let (last,): (Option<i64>,) = sqlx::query_as("SELECT MAX(position) FROM messages WHERE order_id = ?")
+) -> Result<bool> {
+    inserted(
+        sqlx::query(
+            "INSERT INTO messages (notice_id, user_id, order_id, position, kind, template_id, message_values, \
+             state, credit_spent, step, next_ms, created_ms) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', 0, 0, ?, ?)",
+        )
+        .bind(notice.id)
+        .bind(notice.user)
         .bind(notice.order)
-        .fetch_one(&mut *conn)
-        .await?;
-    sqlx::query(
-        "INSERT INTO messages (notice_id, user_id, order_id, position, kind, template_id, message_values, \
-         state, credit_spent, step, next_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'PENDING', 0, 0, ?, ?)",
+        .bind(position)
+        .bind(notice.kind)
+        .bind(template)
+        .bind(values)
+        .bind(notice.now_ms)
+        .bind(notice.now_ms)
+        .execute(conn)
+        .await,
     )
-    .bind(notice.id)
-    .bind(notice.user)
-    .bind(notice.order)
-    .bind(last.unwrap_or(0) + 1)
-    .bind(notice.kind)
-    .bind(template)
-    .bind(values)
-    .bind(notice.now_ms)
-    .bind(notice.now_ms)
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 pub async fn list(

@@ -24,6 +24,9 @@ const EVENTS: &[&str] = &[
     "RefundSettled",
 ];
 
+/// Events of one order that are taken at the same moment are few.
+const POSITIONS_TRIED: usize = 8;
+
 /// What this module takes from the bus.
 pub fn subscriptions() -> Vec<Subscription> {
     vec![Subscription::new("notifications.notice", EVENTS, |ctx, delivery| Box::pin(on_event(ctx, delivery)))]
@@ -57,7 +60,13 @@ async fn take(tx: &mut Tx<'_>, ctx: &Ctx, delivery: &Delivery) -> Result<()> {
     let Some(template) = note.kind.template(&ctx.config.wechat.templates) else { return Ok(()) };
     let values =
         serde_json::to_string(&note.values).map_err(|e| Failure::internal("writing a message", e))?;
-    sql::insert_message(tx, &notice, template, &values).await?;
-    tx.wake(Work::Messages);
-    Ok(())
+    for _ in 0..POSITIONS_TRIED {
+        let position = sql::next_position(tx, &order.id).await?;
+        // Another event of the order that is taken at this moment may have the position: then the next one.
+        if sql::insert_message(tx, &notice, position, template, &values).await? {
+            tx.wake(Work::Messages);
+            return Ok(());
+        }
+    }
+    Err(Failure::internal("adding a message", format!("no position is free in order {}", order.id)))
 }

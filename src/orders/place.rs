@@ -93,14 +93,17 @@ async fn place_in(
     if let Some((order_id, owner)) = sql::find_by_quote(tx, &payload.nonce).await? {
         return used_before(user, order_id, &owner);
     }
-    if payload.expires_ms <= ctx.clock.now_ms() {
-        return Err(Failure::new(&QUOTE_CHANGED).detail("The quote has expired; `quote` is a new one."));
-    }
-    let worked = quote::work_out(tx, ctx, user, &request_of(payload)).await?;
-    let address_hash = worked.address.as_ref().map(quote::address_hash).transpose()?;
-    if worked.priced != payload.priced || address_hash != payload.address_hash {
-        return Err(Failure::new(&QUOTE_CHANGED));
-    }
+    let worked = match as_quoted(tx, ctx, user, payload).await {
+        Ok(worked) => worked,
+        // It may differ because the same quote was ordered in this very moment, and has what it asked for.
+        Err(failure) if failure.is_final() => {
+            return match sql::find_by_quote(tx, &payload.nonce).await? {
+                Some((order_id, owner)) => used_before(user, order_id, &owner),
+                None => Err(failure),
+            };
+        }
+        Err(failure) => return Err(failure),
+    };
     let mut order = draft(ctx, user, payload, &worked, note)?;
     let phone_hash =
         worked.address.as_ref().map(|address| ctx.secrets.index("phone", address.phone.as_str()));
@@ -130,6 +133,19 @@ async fn place_in(
     }
     announce(tx, ctx, user, &mut order).await?;
     Ok(PlaceOutcome { order_id: order.id, again: false })
+}
+
+/// What is to be ordered, if it is still what was quoted.
+async fn as_quoted(tx: &mut Tx<'_>, ctx: &Ctx, user: &UserId, payload: &QuotePayload) -> Result<Worked> {
+    if payload.expires_ms <= ctx.clock.now_ms() {
+        return Err(Failure::new(&QUOTE_CHANGED).detail("The quote has expired; `quote` is a new one."));
+    }
+    let worked = quote::work_out(tx, ctx, user, &request_of(payload)).await?;
+    let address_hash = worked.address.as_ref().map(quote::address_hash).transpose()?;
+    if worked.priced != payload.priced || address_hash != payload.address_hash {
+        return Err(Failure::new(&QUOTE_CHANGED));
+    }
+    Ok(worked)
 }
 
 fn used_before(user: &UserId, order_id: OrderId, owner: &UserId) -> Result<PlaceOutcome> {

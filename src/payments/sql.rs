@@ -441,7 +441,7 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Atte
     Ok(sqlx::query_as(concat!(
         "SELECT ",
         attempt_columns!(),
-        " FROM payment_attempts WHERE next_ms <= ? AND lease_until_ms <= ? ORDER BY next_ms LIMIT ?"
+        " FROM payment_attempts WHERE next_ms <= ? AND lease_until_ms <= ? ORDER BY next_ms, id LIMIT ?"
     ))
     .bind(now_ms)
     .bind(now_ms)

@@ -132,7 +132,7 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Uplo
     Ok(sqlx::query_as(concat!(
         "SELECT ",
         upload_columns!(),
-        " FROM shipping_uploads WHERE next_ms <= ? ORDER BY next_ms LIMIT ?"
+        " FROM shipping_uploads WHERE next_ms <= ? ORDER BY next_ms, order_id LIMIT ?"
     ))
     .bind(now_ms)
     .bind(limit)

@@ -148,7 +148,7 @@ async fn the_recipients_phone_number_is_masked_stored_encrypted_and_stays_when_i
         assert_eq!(answer["phone"], "139****5678");
         assert!(!answer.to_string().contains(PHONE));
     }
-    let stored = app.stored_bytes();
+    let stored = app.stored().await;
     assert!(stored.has("浙江省"), "the search finds what is stored in clear");
     assert!(!stored.has(PHONE));
 

@@ -183,7 +183,7 @@ async fn a_poison_message_is_retried_with_pauses_holds_its_order_back_and_then_p
     stage_poison(&app, &order).await;
     stage_poison(&app, &order).await;
     let tries =
-        "SELECT CAST(attempts AS TEXT) FROM deliveries WHERE subscription = 'refunds.orphan' ORDER BY seq";
+        "SELECT CAST(attempts AS CHAR) FROM deliveries WHERE subscription = 'refunds.orphan' ORDER BY seq";
     app.drain().await;
     assert_eq!(app.texts(tries).await, ["1", "0"], "the second waits behind the first");
     app.drain().await;

@@ -85,7 +85,7 @@ async fn a_phone_number_is_shown_masked_and_stored_encrypted_with_a_keyed_hash()
     assert_eq!(hash, app.ctx.secrets.index("phone", PHONE));
     assert_eq!(app.ctx.secrets.open("phone", &sealed).expect("sealed for this purpose"), PHONE);
     assert!(app.ctx.secrets.open("session_key", &sealed).is_err());
-    let stored = app.stored_bytes();
+    let stored = app.stored().await;
     assert!(stored.has(MASKED), "the search finds what is stored in clear");
     assert!(!stored.has(PHONE));
 
@@ -102,7 +102,7 @@ async fn a_login_can_bring_the_phone_number_along() {
     let body = json!({ "code": "demo:alice", "phone_code": format!("demo-phone:{PHONE}") });
     let done = app.client().post("/api/v1/sessions", &body).await.ok();
     assert_eq!((&done["user"]["phone"], &done["phone_problem"]), (&json!(MASKED), &Value::Null));
-    assert!(!app.stored_bytes().has(PHONE));
+    assert!(!app.stored().await.has(PHONE));
     app.finish().await;
 }
 

@@ -147,7 +147,7 @@ async fn every_act_of_staff_leaves_an_audit_row_without_secrets() {
         assert_eq!((row.1.as_str(), Some(row.2.as_str())), ("staff", id.as_str()));
     }
     assert_eq!(rows[1].3, "sign-in-1");
-    let stored = app.stored_bytes();
+    let stored = app.stored().await;
     assert!(stored.has("signOutStaff"), "the search finds what is stored in clear");
     for secret in [token, ADMIN_PASSWORD, NEW_PASSWORD] {
         assert!(!stored.has(secret));

@@ -409,7 +409,7 @@ pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Refu
     Ok(sqlx::query_as(concat!(
         "SELECT ",
         refund_columns!(),
-        " FROM refunds WHERE next_ms <= ? AND lease_until_ms <= ? ORDER BY next_ms LIMIT ?"
+        " FROM refunds WHERE next_ms <= ? AND lease_until_ms <= ? ORDER BY next_ms, id LIMIT ?"
     ))
     .bind(now_ms)
     .bind(now_ms)

@@ -64,11 +64,18 @@ async fn coupons_of(user: &User, template: &str) -> Vec<Value> {
 /// What happened to a coupon, in order: kind and status.
 async fn moves(app: &TestApp, coupon: &str) -> Vec<(String, String)> {
     let conn = &mut *app.ctx.db.reader().await.expect("a reader");
-    sqlx::query_as("SELECT kind, to_status FROM coupon_moves WHERE coupon_id = ? ORDER BY at_ms, rowid")
-        .bind(coupon)
-        .fetch_all(conn)
-        .await
-        .expect("moves")
+    let query = "SELECT kind, from_status, to_status FROM coupon_moves WHERE coupon_id = ? ORDER BY at_ms";
+    let mut left: Vec<(String, Option<String>, String)> =
+        sqlx::query_as(query).bind(coupon).fetch_all(conn).await.expect("moves");
+    // Several at the same moment: each begins where the one before it ended.
+    let (mut at, mut moves) = (None, Vec::new());
+    while !left.is_empty() {
+        let next = left.iter().position(|(_, from, _)| *from == at).expect("a chain of moves");
+        let (kind, _, to) = left.remove(next);
+        at = Some(to.clone());
+        moves.push((kind, to));
+    }
+    moves
 }
 
 /// The kinds of the moves alone.

@@ -147,7 +147,7 @@ async fn the_session_key_is_kept_encrypted_and_never_leaves_the_server() {
         assert!(!answer.to_string().contains("session_key"));
     }
 
-    let stored = app.stored_bytes();
+    let stored = app.stored().await;
     assert!(stored.has(openid), "the search finds what is stored in clear");
     assert!(!stored.has(session_key));
     for session in [&first, &next] {

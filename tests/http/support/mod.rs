@@ -4,6 +4,7 @@ mod app;
 mod client;
 mod money;
 mod notice;
+mod services;
 mod shop_floor;
 mod staff;
 mod story;

@@ -191,21 +191,22 @@ impl TestApp {
         let payments = self.channel_payments().await;
         let paid: i64 =
             payments.iter().filter(|p| !p["success_ms"].is_null()).map(|p| minor(&p["total"])).sum();
-        let recorded = self.number("SELECT COALESCE(SUM(amount_minor), 0) FROM payment_records").await;
+        let recorded =
+            self.number("SELECT COALESCE(CAST(SUM(amount_minor) AS SIGNED), 0) FROM payment_records").await;
         assert_eq!(paid, recorded, "paid at the channel, and recorded");
         let refunds = self.channel_refunds().await;
         let refunded: i64 =
             refunds.iter().filter(|r| r["status"] == "SUCCESS").map(|r| minor(&r["amount"])).sum();
         let settled = self
             .number(
-                "SELECT COALESCE(SUM(amount_minor), 0) FROM refunds WHERE status = 'SUCCEEDED' \
+                "SELECT COALESCE(CAST(SUM(amount_minor) AS SIGNED), 0) FROM refunds WHERE status = 'SUCCEEDED' \
                  AND (external_no IS NULL OR external_no NOT LIKE 'proof:%')",
             )
             .await;
         // What fits no refund is written down as that.
         let differs = self
             .number(
-                "SELECT COALESCE(SUM(amount_minor), 0) FROM refund_discrepancies WHERE news <> '' \
+                "SELECT COALESCE(CAST(SUM(amount_minor) AS SIGNED), 0) FROM refund_discrepancies WHERE news <> '' \
                  AND (note IS NULL OR note <> 'adopted')",
             )
             .await;

@@ -155,22 +155,3 @@ pub fn items(list: &Value) -> Vec<Value> {
 pub fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
 }
-
-/// Everything that a database's files hold, as bytes.
-pub struct Stored(Vec<u8>);
-
-impl Stored {
-    /// Does it hold this text in clear?
-    pub fn has(&self, text: &str) -> bool {
-        self.0.windows(text.len()).any(|window| window == text.as_bytes())
-    }
-}
-
-impl TestApp {
-    /// What the shop's database wrote so far, its journal included.
-    pub fn stored_bytes(&self) -> Stored {
-        let path = self.ctx.config.database.url.trim_start_matches("sqlite:").to_owned();
-        let files = [path.clone(), format!("{path}-wal")];
-        Stored(files.iter().filter_map(|file| std::fs::read(file).ok()).flatten().collect())
-    }
-}

@@ -1,0 +1,371 @@
+//! The database port: SQLite, or MySQL and what speaks its protocol. A write is a closure that can run again;
+//! a read takes a connection of its own.
+
+mod look;
+mod migrate;
+mod mysql;
+mod queries;
+mod sqlite;
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Executor};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Database;
+use crate::kernel::{Failure, Result, common};
+
+pub use look::{Look, Server};
+pub use queries::{VIOLATIONS_SHOWN, changed, inserted, violations};
+
+/// What a query of a feature's `sql.rs` takes: a transaction or a reading connection.
+pub type Conn = AnyConnection;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How often a write is tried when somebody else was in the way, or its connection broke.
+const WRITE_TRIES: u32 = 6;
+
+/// How long a connection may take to roll back before it is closed, which does the same.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Background work that a transaction leaves behind: it is woken after the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Events to send and deliveries to make.
+    Bus,
+    /// Notices to settle.
+    Inbox,
+    /// Attempts to query or close at the channel.
+    Payments,
+    /// Refunds to submit or query.
+    Refunds,
+    /// Shipping information to upload.
+    Shipping,
+    /// Messages to send.
+    Messages,
+}
+
+impl Work {
+    const COUNT: usize = 6;
+}
+
+tokio::task_local! {
+    static IN_WRITE: ();
+}
+
+/// A write transaction; dropped without a commit, it is rolled back. `'a` is the life of what its closure borrows.
+pub struct Tx<'a> {
+    conn: Open,
+    wakes: [bool; Work::COUNT],
+    borrows: PhantomData<&'a ()>,
+}
+
+impl Tx<'_> {
+    /// Wakes this work once the transaction is committed.
+    pub fn wake(&mut self, work: Work) {
+        self.wakes[work as usize] = true;
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+/// Several reads that see one moment of the database.
+pub struct Snapshot(Open);
+
+impl Snapshot {
+    /// Lets the moment go.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn end(self) -> Result<()> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl DerefMut for Snapshot {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.0
+    }
+}
+
+/// A connection with an open transaction. Whoever drops it in the middle (a refusal, a panic, a request that is
+/// given up while it waits for the database) leaves the roll-back to a task; a connection that can't do it in
+/// time is closed and never used again.
+struct Open(Option<PoolConnection<Any>>);
+
+impl Open {
+    async fn begin(pool: &AnyPool, statement: &'static str) -> Result<Self, sqlx::Error> {
+        let mut open = Self(Some(pool.acquire().await?));
+        open.execute(statement).await?;
+        Ok(open)
+    }
+
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.execute("COMMIT").await?;
+        drop(self.0.take());
+        Ok(())
+    }
+}
+
+impl Deref for Open {
+    type Target = PoolConnection<Any>;
+    fn deref(&self) -> &PoolConnection<Any> {
+        self.0.as_ref().expect("there until it is committed or dropped")
+    }
+}
+
+impl DerefMut for Open {
+    fn deref_mut(&mut self) -> &mut PoolConnection<Any> {
+        self.0.as_mut().expect("there until it is committed or dropped")
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(mut conn) = self.0.take() else { return };
+        tokio::spawn(async move {
+            let rolled_back = timeout(ROLLBACK_TIMEOUT, conn.execute("ROLLBACK")).await;
+            if !matches!(rolled_back, Ok(Ok(_))) {
+                conn.close_on_drop();
+            }
+        });
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    /// A file with one writer and several readers.
+    Sqlite,
+    /// A server; writers and readers come from one pool.
+    MySql,
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Db {
+    backend: Backend,
+    writers: AnyPool,
+    readers: AnyPool,
+    write_timeout: Duration,
+    woken: Arc<[Notify; Work::COUNT]>,
+}
+
+impl Db {
+    /// Opens the database; [`Db::migrate`] makes the tables.
+    ///
+    /// # Errors
+    /// It can't be opened, the URL is of no known kind, or the database compares text in a way that would mix
+    /// up identifiers. No error says the URL's password.
+    pub async fn open(config: &Database) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let (backend, writers, readers) = if let Some(path) = config.url.strip_prefix("sqlite:") {
+            let (writer, readers) = sqlite::open(config, path.trim_start_matches("//")).await?;
+            (Backend::Sqlite, writer, readers)
+        } else if mysql::is_for(&config.url) {
+            let pool = mysql::open(config).await?;
+            (Backend::MySql, pool.clone(), pool)
+        } else {
+            let rule = "database.url must begin with sqlite:, mysql:// or mariadb://";
+            return Err(Failure::internal("opening the database", rule));
+        };
+        let write_timeout = Duration::from_millis(config.write_timeout_ms);
+        Ok(Self { backend, writers, readers, write_timeout, woken: Arc::default() })
+    }
+
+    /// Brings the tables to this version of the program. Safe to run at every start, also of several nodes.
+    ///
+    /// # Errors
+    /// A migration fails, or the database was written by a newer version.
+    pub async fn migrate(&self) -> Result<()> {
+        match self.backend {
+            Backend::Sqlite => MIGRATIONS
+                .run(&self.writers)
+                .await
+                .map_err(|e| Failure::internal("migrating the database", e)),
+            Backend::MySql => migrate::run(&self.writers, &MIGRATIONS).await,
+        }
+    }
+
+    /// Has the database the tables of this version of the program?
+    pub async fn is_migrated(&self) -> bool {
+        let applied: Result<(i64,), _> =
+            sqlx::query_as("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.readers)
+                .await;
+        applied.is_ok_and(|(count,)| count == MIGRATIONS.iter().count() as i64)
+    }
+
+    /// Runs `work` in one transaction and commits it if it answers Ok. `work` may run several times (a conflict
+    /// with another writer, a connection that broke), so all that it changes outside must be safe to repeat.
+    ///
+    /// # Errors
+    /// What `work` answers, after the rollback; `unavailable` when no connection came free, the database did not
+    /// answer in time, or the connection broke while it committed: then it may have happened.
+    pub async fn write<'a, T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
+        T: Send,
+    {
+        self.retrying(|| async {
+            let mut tx = self.begin().await?;
+            // An early return drops the transaction, which rolls it back.
+            let value = work(&mut tx).await?;
+            self.commit(tx).await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Runs one attempt at a transaction, from [`Db::begin`] to [`Db::commit`], again when it did not happen for
+    /// a reason that passes.
+    pub(super) async fn retrying<T, Fut>(&self, attempt: impl Fn() -> Fut) -> Result<T>
+    where
+        Fut: Future<Output = Result<T>>,
+    {
+        debug_assert!(IN_WRITE.try_with(|()| ()).is_err(), "a write inside of a write deadlocks on SQLite");
+        let trying = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let failure = match IN_WRITE.scope((), attempt()).await {
+                    Ok(value) => return Ok(value),
+                    Err(failure) => failure,
+                };
+                let Some(why) = passing(&failure) else { return Err(failure) };
+                if tries == WRITE_TRIES {
+                    return Err(Failure::new(&common::UNAVAILABLE).retry_after_s(1).cause(failure));
+                }
+                tracing::debug!("a transaction met {why}, try {tries}: {failure}");
+                sleep(Duration::from_millis(5 << tries)).await;
+            }
+        };
+        match timeout(self.write_timeout, trying).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Failure::new(&common::UNAVAILABLE)
+                .retry_after_s(1)
+                .cause("a write took longer than database.write_timeout_ms")),
+        }
+    }
+
+    pub(super) async fn begin<'a>(&self) -> Result<Tx<'a>> {
+        let statement = match self.backend {
+            Backend::Sqlite => sqlite::BEGIN,
+            Backend::MySql => mysql::BEGIN,
+        };
+        let conn = Open::begin(&self.writers, statement).await?;
+        Ok(Tx { conn, wakes: [false; Work::COUNT], borrows: PhantomData })
+    }
+
+    pub(super) async fn commit(&self, tx: Tx<'_>) -> Result<()> {
+        let Tx { conn, wakes, .. } = tx;
+        conn.commit().await.map_err(|error| match mysql::is_lost(&error) {
+            // Nobody knows whether it happened, so it is not run again here; the client's repeat is safe.
+            true => Failure::new(&common::UNAVAILABLE)
+                .retry_after_s(1)
+                .cause(format!("the connection broke during a commit: {error}")),
+            false => error.into(),
+        })?;
+        for (woken, notify) in wakes.iter().zip(self.woken.iter()) {
+            if *woken {
+                notify.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection that reads.
+    ///
+    /// # Errors
+    /// `unavailable` when none came free in time.
+    pub async fn reader(&self) -> Result<PoolConnection<Any>> {
+        debug_assert!(
+            IN_WRITE.try_with(|()| ()).is_err(),
+            "a transaction reads through itself, not the pool"
+        );
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// One snapshot over several reads.
+    ///
+    /// # Errors
+    /// `unavailable` when no connection came free in time.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let statement = match self.backend {
+            Backend::Sqlite => sqlite::SNAPSHOT,
+            Backend::MySql => mysql::SNAPSHOT,
+        };
+        Ok(Snapshot(Open::begin(&self.readers, statement).await?))
+    }
+
+    /// Resolves when a transaction has left work of this kind behind.
+    pub async fn woken(&self, work: Work) {
+        self.woken[work as usize].notified().await;
+    }
+
+    /// Wakes background work by hand.
+    pub fn wake(&self, work: Work) {
+        self.woken[work as usize].notify_one();
+    }
+
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+}
+
+/// Why a transaction surely did not happen and may succeed when it runs again; `None`: it would fail again.
+fn passing(failure: &Failure) -> Option<&'static str> {
+    let error = failure.source_as::<sqlx::Error>()?;
+    if sqlite::is_conflict(error) || mysql::is_conflict(error) {
+        Some("a conflict")
+    } else if mysql::is_lost(error) {
+        Some("a broken connection")
+    } else {
+        None
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        let unavailable = matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed);
+        if unavailable || mysql::is_lost(&error) {
+            return Failure::new(&common::UNAVAILABLE).retry_after_s(1).cause(error);
+        }
+        match &error {
+            // MySQL's text says the value, which may be somebody's phone number; only the key's name is kept.
+            sqlx::Error::Database(said) if said.is_unique_violation() => {
+                let key = said.message().rsplit_once(" for key ").map_or(said.message(), |(_, key)| key);
+                Failure::internal("talking to the database", format!("the key {key} is taken"))
+            }
+            _ => Failure::internal("talking to the database", error),
+        }
+    }
+}
