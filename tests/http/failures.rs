@@ -110,7 +110,7 @@ async fn a_refused_half_message_does_not_call_its_transaction() {
 async fn parked(app: &TestApp) -> Vec<bus::DeadLetter> {
     let conn = &mut *app.ctx.db.reader().await.expect("a reader");
     let limit = Limit::parse(None).expect("a limit");
-    bus::dead_letters(conn, None::<&Cursor>, limit).await.expect("a list").items
+    bus::dead_letters(conn, &bus::Wanted::default(), None::<&Cursor>, limit).await.expect("a list").items
 }
 
 /// The poison reaches everybody who subscribes; the tests look at one of them.

@@ -59,7 +59,7 @@ async fn an_invitation_makes_one_member_once() {
     let open = items(&owner.get("/admin/v1/staff-invitations").await.ok());
     assert_eq!((open.len(), &open[0]["user_name"]), (1, &json!("xiaoman")));
     assert!(open[0].get("invitation_token").is_none());
-    assert!(!app.stored_bytes().has(&plain));
+    assert!(!app.stored().await.has(&plain));
 
     accept(&app, &json!("made-up"), PASSWORD).await.refused(404, "invitation_not_valid");
     // A weak password does not use it up.
@@ -238,10 +238,12 @@ async fn owners_who_demote_each_other_at_once_leave_one() {
         let acts = (0..3).map(|i| {
             let (client, target) = (owners[i].0.clone(), owners[(i + 1) % 3].1.clone());
             async move {
-                let role = client.put(&format!("/admin/v1/staff/{target}/role"), &json!({ "role": "CLERK" }));
-                let disable =
-                    client.post(&format!("/admin/v1/staff/{target}/disable"), &json!({ "reason": "x" }));
-                if (i + round) % 2 == 0 { role.await } else { disable.await }
+                let path = |what: &str| format!("/admin/v1/staff/{target}/{what}");
+                if (i + round) % 2 == 0 {
+                    client.put(&path("role"), &json!({ "role": "CLERK" })).await
+                } else {
+                    client.post(&path("disable"), &json!({ "reason": "x" })).await
+                }
             }
         });
         let answers = join_all(acts).await;
@@ -420,7 +422,7 @@ async fn the_console_gives_a_member_a_new_password() {
         (&items(&log)[1]["operation"], &items(&log)[1]["actor_id"]),
         (&json!("resetStaffPassword"), &json!("console"))
     );
-    assert!(!app.stored_bytes().has(&password));
+    assert!(!app.stored().await.has(&password));
     assert!(staff::reset_password(&app.ctx, "nobody").await.is_err());
     app.finish().await;
 }
