@@ -41,6 +41,7 @@ pub const TOPICS: &[(&str, Kind)] = &[
     ("identity", Kind::Normal),
     ("sessions", Kind::Broadcast),
     ("stores", Kind::Broadcast),
+    ("caches", Kind::Broadcast),
     ("orders", Kind::Fifo),
     ("order-deadlines", Kind::Timed),
     ("refunds", Kind::Half),

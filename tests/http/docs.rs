@@ -35,7 +35,7 @@ const ADMIN_STORY: &str = "signInStaff getStaffMe listStores getStore updateStor
     verifyPickup handOverPickup in_store_order listAllOrders exitCheckOrder listDiscrepancies setSoldOut \
     pauseStore resumeStore getTodo listAllRefunds listPayments listProposals listRefundDiscrepancies paid_order \
     listAllOrders startRefund getRefund listDeadLetters listAlerts getOutbox listAudit inviteStaff \
-    listStaffInvitations takeBackStaffInvitation inviteStaff acceptStaffInvitation listStaff getStaff changeStaffRole \
+    listStaffInvitations takeBackStaffInvitation inviteStaff listStaff acceptStaffInvitation getStaff changeStaffRole \
     disableStaff enableStaff listStaffSessions endStaffSessions listMyStaffSessions listCaches dropCache traceRequest \
     listWaitingEvents listWaitingDeliveries changeStaffPassword signOutStaff";
 

@@ -70,7 +70,8 @@ async fn a_proof_by_one_person_settles_when_another_confirms_it() {
         .request(Method::POST, "/admin/v1/refund-photos")
         .header("Content-Type", "image/jpeg")
         .body(b"\xFF\xD8\xFF\xE0a receipt".to_vec());
-    let photo = first.send(jpeg).await.ok();
+    // A picture alone changes nothing; the proof that names it is audited.
+    let photo = first.changing_nothing().send(jpeg).await.ok();
     let proof = json!({ "text": "银行转账", "reference": "20260314-1", "photo_id": photo["id"] });
     let path = format!("/admin/v1/refunds/{}/proof", id(&refund));
     let proposal = first.post(&path, &proof).await.ok();

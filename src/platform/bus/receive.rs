@@ -121,8 +121,15 @@ impl Envelope {
 /// What is known of the events of the same key before a message.
 #[derive(Default)]
 struct Earlier {
-    /// (event, seq, due) → its deliveries.
-    events: BTreeMap<(i64, EventId), (String, Millis, Vec<(String, DeliveryState)>)>,
+    /// By seq.
+    events: BTreeMap<(i64, EventId), EarlierEvent>,
+}
+
+struct EarlierEvent {
+    name: String,
+    due_ms: Millis,
+    /// Subscription, and where its delivery stands.
+    deliveries: Vec<(String, DeliveryState)>,
 }
 
 impl Earlier {
@@ -130,10 +137,10 @@ impl Earlier {
         let mut earlier = Self::default();
         if let (Some(key), Some(seq)) = (&message.key, message.seq) {
             for row in sql::before(conn, key, seq).await? {
-                let entry =
-                    earlier.events.entry((row.seq, row.id)).or_insert((row.event, row.due_ms, vec![]));
+                let event = EarlierEvent { name: row.event, due_ms: row.due_ms, deliveries: vec![] };
+                let event = earlier.events.entry((row.seq, row.id)).or_insert(event);
                 if let (Some(subscription), Some(state)) = (row.subscription, row.state) {
-                    entry.2.push((subscription, state));
+                    event.deliveries.push((subscription, state));
                 }
             }
         }
@@ -149,10 +156,10 @@ impl Earlier {
         &'a self,
         subscription: &'a Subscription,
     ) -> impl Iterator<Item = (&'a EventId, i64, Millis)> {
-        self.events.iter().filter_map(move |((seq, id), (name, due_ms, deliveries))| {
-            let mut own = deliveries.iter().filter(|(name, _)| name == subscription.name);
+        self.events.iter().filter_map(move |((seq, id), event)| {
+            let mut own = event.deliveries.iter().filter(|(name, _)| name == subscription.name);
             let waits = own.next().is_none_or(|(_, state)| *state == DeliveryState::Pending);
-            (subscription.takes(name) && waits).then_some((id, *seq, *due_ms))
+            (subscription.takes(&event.name) && waits).then_some((id, *seq, event.due_ms))
         })
     }
 }
