@@ -55,7 +55,8 @@ async fn with_the_real_wechat_its_token_keys_and_certificates_are_tried() {
     assert!(certificates.detail.contains("PUB_KEY_ID_"), "{}", certificates.detail);
     assert!(certificates.detail.contains(" until 20"), "{}", certificates.detail);
 
-    let wrong: [(&str, fn(&mut Config)); 6] = [
+    type Change = fn(&mut Config);
+    let wrong: [(&str, Change); 6] = [
         ("wechat", |config| config.wechat.secret = "another secret of 32 characters.".to_owned()),
         ("wechat pay", |config| config.wechat_pay.mchid = "1999999999".to_owned()),
         ("certificates", |config| {
