@@ -3,8 +3,8 @@
 //! is a process of its own, so its word is independent. Each round has at least 200 acknowledged writes, and 20 in
 //! flight at the blow; both are printed.
 //!
-//! Embedded, the parts are a server and the channel. Beside `tests/services` they are two servers, a worker, the
-//! channel, MariaDB, Redis, and RocketMQ's name server and broker.
+//! Embedded, the part is the server. Beside `tests/services` they are two servers, a worker, the channel, MariaDB,
+//! Redis, and RocketMQ's name server and broker.
 //!
 //! `MINIMALL_CRASH_ROUNDS` (default 3) and `MINIMALL_CRASH_SEED` (default random, printed) repeat a run;
 //! `MINIMALL_CRASH_BINARY` takes another build of the program.
@@ -65,7 +65,7 @@ async fn round(world: &Arc<World>, seed: u64) {
         world.check("right after the kill").await;
     }
     world.parts.bring_back(world, &part, blow).await;
-    promises::are_kept(world).await;
+    promises::are_kept(world, &part).await;
     world.check("after the round").await;
 }
 

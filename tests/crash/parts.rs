@@ -56,6 +56,8 @@ impl fmt::Display for Blow {
 /// Everything that runs for the shop.
 pub struct Parts {
     all: Vec<Part>,
+    /// Which of them are struck.
+    victims: Vec<Part>,
     children: Mutex<HashMap<Part, Child>>,
     services: Option<PathBuf>,
 }
@@ -69,11 +71,13 @@ impl Parts {
     /// `services` is the folder of `tests/services`, if the shop stands on real ones.
     pub fn new(services: Option<PathBuf>) -> Self {
         let mut all = vec![Part::Server(0), Part::Sandbox];
+        let mut victims = vec![Part::Server(0)];
         if services.is_some() {
             all.extend([Part::Server(1), Part::Worker]);
             all.extend(["mariadb", "redis", "namesrv", "broker"].map(Part::Service));
+            victims.clone_from(&all);
         }
-        Self { all, children: Mutex::default(), services }
+        Self { all, victims, children: Mutex::default(), services }
     }
 
     /// Ours: what we start ourselves, the channel first.
@@ -85,7 +89,7 @@ impl Parts {
     }
 
     pub fn pick(&self, choices: &mut Choices) -> Part {
-        self.all[choices.next(self.all.len() as u64) as usize].clone()
+        self.victims[choices.next(self.victims.len() as u64) as usize].clone()
     }
 
     pub fn started(&self, part: Part, child: Child) {
