@@ -80,6 +80,11 @@ impl Parts {
         Self { all, victims, children: Mutex::default(), services }
     }
 
+    /// Does the shop stand on real services?
+    pub fn are_many(&self) -> bool {
+        self.services.is_some()
+    }
+
     /// Ours: what we start ourselves, the channel first.
     pub fn ours(&self) -> Vec<Part> {
         let mut ours: Vec<Part> =

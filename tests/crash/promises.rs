@@ -8,17 +8,14 @@ use sqlx::AnyConnection;
 use sqlx::Connection;
 
 use super::customer::sign_in;
-use super::parts::Part;
 use super::world::World;
 
 /// Paid and refunded in all.
 type Sums = (i64, i64);
 
-/// How long work may take to come to rest: leases of the dead end, pauses of retries, queues that are given anew.
-const QUIET_WITHIN_S: u64 = 180;
-
-/// A channel that died may have forgotten to tell of a payment: the shop asks, the last time after ten minutes.
-const TOLD_WITHIN_S: u64 = 780;
+/// How long work may take to come to rest: leases of the dead end, queues are given anew; and a payment of which the
+/// channel's notice was lost is asked for, the last time after ten minutes.
+const QUIET_WITHIN_S: u64 = 780;
 
 async fn read(world: &World, token: &str, path: &str) -> Value {
     for turn in 0..40 {
@@ -79,11 +76,10 @@ async fn channel_books(world: &World) -> Sums {
 }
 
 /// Every promise is kept: what was acknowledged is there, and both books say the same to the fen.
-pub async fn are_kept(world: &World, struck: &Part) {
-    let patience_s = if *struck == Part::Sandbox { TOLD_WITHIN_S } else { QUIET_WITHIN_S };
+pub async fn are_kept(world: &World) {
     let mut unequal = None;
     let mut waited_ms = 0;
-    while waited_ms < patience_s * 1_000 {
+    while waited_ms < QUIET_WITHIN_S * 1_000 {
         unequal = match our_books(world).await {
             Ok((ours, open)) => {
                 let theirs = channel_books(world).await;
