@@ -15,6 +15,7 @@ topics='
 identity NORMAL
 sessions NORMAL
 stores NORMAL
+caches NORMAL
 orders FIFO
 order-deadlines DELAY
 refunds TRANSACTION
