@@ -10,6 +10,7 @@ use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use tokio::sync::watch;
 
 use crate::config::{Config, Mode, WechatMode, pem};
+use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
 use crate::payments::{Channel, Provider};
@@ -30,7 +31,7 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, coupons, identity, notifications, order_views, orders, payments, refunds,
+    addresses, cart, catalog, coupons, feed, identity, notifications, order_views, orders, payments, refunds,
     routes, shipping, staff, stores,
 };
 
@@ -53,7 +54,7 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 16] = [
+    let tables: [&[&'static Code]; 17] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,
@@ -70,6 +71,7 @@ pub fn codes() -> Vec<&'static Code> {
         refunds::CODES,
         shipping::CODES,
         notifications::CODES,
+        feed::CODES,
     ];
     let mut codes = tables.concat();
     codes.extend_from_slice(order_views::CODES);
@@ -102,10 +104,11 @@ impl App {
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
-        ctx.bus.subscribe(subscriptions(&sessions, &stores));
+        let feed = Feed::new(ctx.config.server.feed_connections);
+        ctx.bus.subscribe(subscriptions(&sessions, &stores, &feed));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
-        let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, phone_origin };
+        let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, phone_origin };
         Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: Some(acceptor) })
     }
 
@@ -185,6 +188,12 @@ impl App {
                 }
             });
         }
+        let feed = self.surface.feed.clone();
+        let stop = async move {
+            stop.await;
+            // Who listens would keep the server from ending.
+            feed.close();
+        };
         let grace = Duration::from_millis(self.ctx.config.server.shutdown_grace_ms);
         let served = Server::new_with_acceptor(acceptor)
             .run_with_graceful_shutdown(routes::routes(&self.surface), stop, Some(grace))
@@ -202,7 +211,7 @@ impl App {
 }
 
 /// The list of all subscriptions. The sender of an event knows none of them.
-fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
+fn subscriptions(sessions: &Sessions, stores: &Stores, feed: &Feed) -> Vec<Subscription> {
     let (sessions, stores) = (sessions.clone(), stores.clone());
     let mut list = vec![
         Subscription::new("identity.session-revoked", &["SessionRevoked"], move |_, d| {
@@ -240,6 +249,8 @@ fn subscriptions(sessions: &Sessions, stores: &Stores) -> Vec<Subscription> {
     ];
     list.extend(shipping::subscriptions());
     list.extend(notifications::subscriptions());
+    list.extend(feed::subscriptions());
+    list.push(feed.subscription());
     list
 }
 
@@ -335,7 +346,7 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn sweep(ctx: &Ctx) -> Result<usize> {
-    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await?;
+    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await? + feed::sweep(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
     ctx.db

@@ -5,7 +5,7 @@ use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox};
 use crate::{
-    addresses, catalog, coupons, identity, notifications, orders, payments, refunds, shipping, staff,
+    addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds, shipping, staff,
 };
 
 /// How late an event may be before it counts as stuck.
@@ -57,6 +57,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(refunds::invariants(conn).await?);
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
+    report.add(feed::invariants(conn).await?);
     liveness(conn, ctx.clock.now_ms(), &mut report).await?;
     waiting(conn, &mut report).await?;
     Ok(report)

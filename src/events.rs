@@ -60,6 +60,9 @@ events! {
     /// A store was added or edited: nodes drop what is older than `version`.
     StoreChanged on "stores" as Broadcast { store_id: StoreId, version: i64 }
 
+    /// Staff has more to read: nodes wake who listens.
+    FeedGrew on "feed" as Broadcast { seq: i64 }
+
     OrderPlaced on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderPaid on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// Cancelled, but a payment may be on its way: the channel is to be closed first.
@@ -68,6 +71,8 @@ events! {
     OrderClosed on "orders" as Fifo { order_id: OrderId, user_id: UserId, reason: String }
     /// `all`: nothing is left to ship.
     OrderShipped on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId, all: bool }
+    /// A parcel is with another carrier, or has another number, than was told before.
+    TrackingCorrected on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId }
     OrderCompleted on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderFinished on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// The unshipped rest was refunded: what was shipped before is now everything.

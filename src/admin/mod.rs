@@ -2,8 +2,11 @@
 
 pub mod catalog;
 pub mod coupons;
+pub mod feed;
 pub mod operations;
 pub mod orders;
 pub mod refunds;
 pub mod sessions;
+pub mod shipping;
 pub mod stores;
+pub mod users;

@@ -43,6 +43,7 @@ text_enum! {
         PaymentFailed = "payment_failed",
         PaymentOrphaned = "payment_orphaned",
         RefundRejected = "refund_rejected",
+        TrackingCorrected = "tracking_corrected",
     }
 }
 
@@ -82,7 +83,9 @@ impl NoticeKind {
             Self::Pay => &templates.pay,
             Self::Finished => &templates.finished,
             Self::Refund => &templates.refund,
-            Self::PaymentFailed | Self::PaymentOrphaned | Self::RefundRejected => return None,
+            Self::PaymentFailed | Self::PaymentOrphaned | Self::RefundRejected | Self::TrackingCorrected => {
+                return None;
+            }
         };
         Some(id.as_str()).filter(|id| !id.is_empty())
     }

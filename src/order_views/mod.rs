@@ -3,10 +3,14 @@
 
 mod api;
 mod detail;
+mod people;
+mod search;
 mod timeline;
 
 pub use api::OrderViewsApi;
-pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list};
+pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail};
+pub use people::{PersonDetail, PersonView, person_detail};
+pub use search::{Wanted, staff_list};
 pub use timeline::{StaffTimelineEntry, TimelineEntry};
 
 use crate::kernel::Code;

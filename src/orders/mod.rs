@@ -17,17 +17,19 @@ mod place;
 mod quote;
 mod quote_token;
 mod refunding;
+mod reveal;
+mod search;
 mod ship;
 mod sql;
 pub mod state;
 mod sweep;
 
 pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
-pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
+pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
 pub use invariants::{invariants, stuck};
-pub use list::{Counts, Filter, counts, list, list_all};
+pub use list::{Counts, counts, list};
 pub use moves::{hold, record, stage};
 pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
 pub use place::{PlaceOutcome, delivery_address, place};
@@ -36,7 +38,9 @@ pub use refunding::{
     LineRefund, Plan, RefundMoney, amount_of_units, count_open, orphan_refund_ended, plan, release_refund,
     reserve_freight, reserve_refund, settle_refund, take_compensation,
 };
-pub use ship::{ShipLine, ship_lines};
+pub use reveal::{Recipient, reveal_recipients};
+pub use search::{Filter, search};
+pub use ship::{ShipLine, refusal_to_ship, ship_lines};
 pub use sql::{count_to_ship, find, find_lines, find_owned, timeline};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
@@ -62,6 +66,7 @@ codes! {
     ORDER_NOT_CONFIRMABLE: 409 "order_not_confirmable" "Receipt can be confirmed once everything is shipped.";
     ORDER_NOT_SHIPPABLE: 409 "order_not_shippable" "This order can't be shipped now: it is not paid, on hold, or has nothing left to ship.";
     QUANTITY_NOT_SHIPPABLE: 409 "quantity_not_shippable" "More than is left to ship of this line.";
+    NO_RECIPIENT: 409 "no_recipient" "This order is not sent anywhere.";
     ORDER_CHANGED: 409 "order_changed" "Somebody changed this order at the same moment. Read it and try again.";
     HOLD_NOT_SET: 409 "order_not_on_hold" "This order is not on hold.";
     REFUND_OPEN: 409 "refund_open" "A refund of this order is open; what follows from it comes first.";

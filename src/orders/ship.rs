@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{ORDER_NOT_SHIPPABLE, Order, OrderMove, OrderStatus, QUANTITY_NOT_SHIPPABLE, sql};
+use super::{Fulfilment, ORDER_NOT_SHIPPABLE, Order, OrderMove, OrderStatus, QUANTITY_NOT_SHIPPABLE, sql};
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, OrderId, OrderLineId, ParcelId, Result, day_ms};
 use crate::platform::bus::{self, Staged};
@@ -16,6 +16,19 @@ pub struct ShipLine {
     pub line_id: OrderLineId,
     /// At least 1.
     pub quantity: i64,
+}
+
+/// Why nothing of an order can be shipped now, whatever is left of it; `None`: it can.
+pub fn refusal_to_ship(order: &Order) -> Option<&'static str> {
+    if order.ship_hold_ms.is_some() {
+        Some("The order is on hold: it was cancelled.")
+    } else if order.fulfilment != Fulfilment::Delivery {
+        Some("The order is handed over in the store.")
+    } else if matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped) {
+        None
+    } else {
+        Some(ORDER_NOT_SHIPPABLE.detail)
+    }
 }
 
 /// Ships `lines`, or all that is left when it is `None`, in one parcel. Answers the order and what went.
@@ -31,13 +44,7 @@ pub async fn ship_lines(
     lines: Option<&[ShipLine]>,
 ) -> Result<(Order, Vec<ShipLine>)> {
     let mut order = hold(tx, id).await?;
-    let may_ship = matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped);
-    if !may_ship || order.ship_hold_ms.is_some() {
-        let why = if order.ship_hold_ms.is_some() {
-            "The order is on hold: it was cancelled."
-        } else {
-            ORDER_NOT_SHIPPABLE.detail
-        };
+    if let Some(why) = refusal_to_ship(&order) {
         return Err(Failure::new(&ORDER_NOT_SHIPPABLE).detail(why));
     }
     let there = sql::find_lines(tx, id).await?;

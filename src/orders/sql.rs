@@ -1,9 +1,7 @@
 //! SQL of orders.
 
-use sqlx::AssertSqlSafe;
-
 use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
-use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
+use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::telemetry;
 
@@ -17,6 +15,7 @@ macro_rules! order_columns {
          complete_due_ms, finish_at_ms, finish_due_ms, version, event_seq"
     };
 }
+pub(super) use order_columns;
 
 /// The order, whoever's it is.
 ///
@@ -577,55 +576,34 @@ pub async fn finish_past_due(conn: &mut Conn, before_ms: Millis, limit: i64) -> 
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// What a list of orders is narrowed to.
-#[derive(Debug, Default, Clone)]
-pub struct ListFilter<'a> {
-    pub user: Option<&'a UserId>,
-    pub store: Option<&'a StoreId>,
-    pub status: Option<OrderStatus>,
-    pub phone_hash: Option<String>,
-    pub placed_from_ms: Option<Millis>,
-    pub placed_until_ms: Option<Millis>,
-    /// Ids below this one, newest first.
-    pub before: Option<&'a str>,
-    pub limit: i64,
-}
-
-pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>> {
-    let mut query = String::from(concat!("SELECT ", order_columns!(), " FROM orders WHERE id < ?"));
-    for (given, clause) in [
-        (filter.user.is_some(), " AND user_id = ?"),
-        (filter.store.is_some(), " AND store_id = ?"),
-        (filter.status.is_some(), " AND status = ?"),
-        (filter.phone_hash.is_some(), " AND phone_hash = ?"),
-        (filter.placed_from_ms.is_some(), " AND placed_ms >= ?"),
-        (filter.placed_until_ms.is_some(), " AND placed_ms < ?"),
-    ] {
-        if given {
-            query.push_str(clause);
+/// A customer's own orders, newest first.
+pub async fn list(
+    conn: &mut Conn,
+    user: &UserId,
+    status: Option<OrderStatus>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Order>> {
+    macro_rules! of_user {
+        ($and:literal) => {
+            concat!(
+                "SELECT ",
+                order_columns!(),
+                " FROM orders WHERE user_id = ? AND id < ?",
+                $and,
+                " ORDER BY id DESC LIMIT ?"
+            )
+        };
+    }
+    let before = before.unwrap_or("~");
+    let found = match status {
+        Some(status) => {
+            let query = sqlx::query_as(of_user!(" AND status = ?")).bind(user).bind(before).bind(status);
+            query.bind(limit).fetch_all(conn).await
         }
-    }
-    query.push_str(" ORDER BY id DESC LIMIT ?");
-    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.before.unwrap_or("~"));
-    if let Some(user) = filter.user {
-        query = query.bind(user);
-    }
-    if let Some(store) = filter.store {
-        query = query.bind(store);
-    }
-    if let Some(status) = filter.status {
-        query = query.bind(status);
-    }
-    if let Some(hash) = &filter.phone_hash {
-        query = query.bind(hash);
-    }
-    if let Some(from_ms) = filter.placed_from_ms {
-        query = query.bind(from_ms);
-    }
-    if let Some(until_ms) = filter.placed_until_ms {
-        query = query.bind(until_ms);
-    }
-    Ok(query.bind(filter.limit).fetch_all(conn).await?)
+        None => sqlx::query_as(of_user!("")).bind(user).bind(before).bind(limit).fetch_all(conn).await,
+    };
+    Ok(found?)
 }
 
 /// How many orders wait for a parcel.

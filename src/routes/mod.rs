@@ -15,6 +15,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, R
 pub use health::metrics_route;
 pub use openapi::{Documents, documents};
 
+use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::payments::{self, Channel};
 use crate::platform::ctx::Ctx;
@@ -33,6 +34,7 @@ pub struct Surface {
     pub channel: Channel,
     pub sessions: Sessions,
     pub stores: Stores,
+    pub feed: Feed,
     /// Origin of the page that plays the phone; none: no other origin may call.
     pub phone_origin: Option<String>,
 }

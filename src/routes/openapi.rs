@@ -25,7 +25,7 @@ use crate::stores::StoresApi;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 12] = [
+const STORY: [&str; 14] = [
     "Sessions",
     "Me",
     "Stores",
@@ -33,9 +33,11 @@ const STORY: [&str; 12] = [
     "Cart",
     "Addresses",
     "Orders",
+    "Shipping",
     "Payments",
     "Refunds",
     "Coupons",
+    "Users",
     "Messages",
     "Operations",
 ];
@@ -75,6 +77,9 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
+    admin::shipping::AdminShippingApi,
+    admin::users::AdminUsersApi,
+    admin::feed::AdminFeedApi,
     admin::refunds::AdminRefundsApi,
     admin::operations::OperationsApi,
 );
@@ -107,6 +112,9 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
+        admin::shipping::AdminShippingApi { ctx: ctx(), mini: app.mini.clone() },
+        admin::users::AdminUsersApi { ctx: ctx() },
+        admin::feed::AdminFeedApi { ctx: ctx(), feed: app.feed.clone() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
         admin::operations::OperationsApi { ctx: ctx() },
     );

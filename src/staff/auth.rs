@@ -4,7 +4,7 @@ use poem::Request;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
-use super::{StaffMember, sql};
+use super::{StaffMember, StoreScope, sql};
 use crate::kernel::{Actor, Failure, Result, common};
 use crate::platform::ctx::Ctx;
 use crate::platform::secrets::token_hash;
@@ -18,6 +18,11 @@ pub struct StaffAuth(pub StaffMember);
 impl StaffAuth {
     pub fn actor(&self) -> Actor {
         self.0.actor()
+    }
+
+    /// The stores that lists are narrowed to.
+    pub fn scope(&self) -> &StoreScope {
+        &StoreScope::All
     }
 }
 

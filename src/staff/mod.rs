@@ -8,6 +8,7 @@ mod auth;
 mod change_password;
 mod first;
 mod password;
+mod scope;
 mod sign_in;
 mod sign_out;
 mod sql;
@@ -16,8 +17,10 @@ pub use attempts::Attempts;
 pub use auth::StaffAuth;
 pub use change_password::change_password;
 pub use first::{FirstAccount, ensure_first};
+pub use scope::StoreScope;
 pub use sign_in::{SignedIn, sign_in};
 pub use sign_out::sign_out;
+pub use sql::{is_signed_in, names};
 
 use crate::kernel::{Actor, Result, StaffId, StaffSessionId, codes, text_enum};
 use crate::platform::db::Conn;

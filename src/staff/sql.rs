@@ -1,6 +1,8 @@
 //! All SQL of staff.
 
-use sqlx::FromRow;
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Role, StaffMember};
 use crate::kernel::{Millis, Result, StaffId, StaffSessionId};
@@ -99,6 +101,23 @@ pub async fn member_of_token(
     }))
 }
 
+/// Is this session, and whoever's it is, still good?
+///
+/// # Errors
+/// The database.
+pub async fn is_signed_in(conn: &mut Conn, session: &StaffSessionId, now_ms: Millis) -> Result<bool> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT staff.id FROM staff_sessions JOIN staff ON staff.id = staff_sessions.staff_id \
+         WHERE staff_sessions.id = ? AND staff_sessions.ended_ms IS NULL \
+         AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL",
+    )
+    .bind(session)
+    .bind(now_ms)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
 /// Notes a sign-in, if the account is open and still has this password.
 pub async fn touch(conn: &mut Conn, id: &StaffId, password_hash: &str, now_ms: Millis) -> Result<bool> {
     changed(
@@ -183,4 +202,21 @@ pub async fn sessions_without_member(conn: &mut Conn) -> Result<Vec<String>> {
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// What these members are called, also those who have left.
+///
+/// # Errors
+/// The database.
+pub async fn names(conn: &mut Conn, staff: &[StaffId]) -> Result<HashMap<StaffId, String>> {
+    if staff.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = format!("SELECT id, name FROM staff WHERE id IN ({})", vec!["?"; staff.len()].join(", "));
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for id in staff {
+        query = query.bind(id);
+    }
+    let rows: Vec<(StaffId, String)> = query.fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
 }

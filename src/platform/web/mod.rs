@@ -2,6 +2,7 @@
 //! and the scope of a request (its id, its log line, its metrics).
 
 mod body;
+mod csv;
 mod problem;
 mod reply;
 mod schema;
@@ -9,6 +10,7 @@ mod scope;
 mod tags;
 
 pub use body::{Body, raw_body};
+pub use csv::{Csv, CsvExample};
 pub use problem::{Problem, ProblemDocument};
 pub use reply::{Answer, CachedJson, Created, List, NoContent};
 pub use scope::RequestScope;

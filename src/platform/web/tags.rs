@@ -15,9 +15,13 @@ pub enum Tag {
     Addresses,
     /// From a quote to the finished order.
     Orders,
+    /// Parcels, and what WeChat is told about them.
+    Shipping,
     Payments,
     Refunds,
     Coupons,
+    /// Customers as staff sees them.
+    Users,
     /// Subscribe messages and notices in the app.
     Messages,
     /// What the people who run the shop look at.

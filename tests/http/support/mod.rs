@@ -10,4 +10,4 @@ pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
 pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
-pub use story::{ONLINE_STORE, SKU, User, sku};
+pub use story::{ONLINE_STORE, SKU, User, items, sku, text};
