@@ -9,7 +9,7 @@ use poem::Server;
 use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use tokio::sync::watch;
 
-use crate::config::{Config, Mode, WechatMode, pem};
+use crate::config::{BusBackend, Config, Mode, WechatMode, pem};
 use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
@@ -31,8 +31,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, coupons, feed, identity, notifications, order_views, orders, payments, refunds,
-    routes, shipping, staff, stores,
+    addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders, payments,
+    refunds, routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.
@@ -79,7 +79,7 @@ pub fn codes() -> Vec<&'static Code> {
 }
 
 impl App {
-    /// Opens the ports, migrates, binds the address, starts the sandbox if it is to play WeChat.
+    /// A server: opens the ports, migrates, binds the address, starts the sandbox if it is to play WeChat.
     ///
     /// # Errors
     /// Whatever keeps the program from starting, with what to do about it.
@@ -97,6 +97,34 @@ impl App {
         if let Some(sandbox) = &sandbox {
             use_demo_identity(&mut config, sandbox.url());
         }
+        let app = Self::wire(config, clock, url, sandbox).await?;
+        Ok(Self { acceptor: Some(acceptor), ..app })
+    }
+
+    /// A worker: all of the background work, and no address that answers the API. Beside servers that share
+    /// its database, kv tier and bus.
+    ///
+    /// # Errors
+    /// Whatever keeps the program from starting, with what to do about it.
+    pub async fn build_worker(mut config: Config, clock: Clock) -> Result<Self> {
+        refuse_unsafe(&config)?;
+        if config.bus.backend == BusBackend::Embedded {
+            let what = "events of the embedded bus stay in their process; set bus.backend to \"rocketmq\"";
+            return Err(Failure::internal("starting a worker", what));
+        }
+        if config.bus.node_name.is_empty() {
+            // The address in the configuration is the server's.
+            config.bus.node_name = format!("worker-{}", std::process::id());
+        }
+        let url = config.server.public_url.clone();
+        if config.wechat.mode == WechatMode::Sandbox {
+            let sandbox_url = format!("http://{}", config.sandbox.listen);
+            use_demo_identity(&mut config, &sandbox_url);
+        }
+        Self::wire(config, clock, url, None).await
+    }
+
+    async fn wire(config: Config, clock: Clock, url: String, sandbox: Option<Sandbox>) -> Result<Self> {
         let (mini, push, channel) = clients(&config, &clock)?;
         let ctx = Self::context(config, clock).await?;
         ctx.db.migrate().await?;
@@ -105,11 +133,11 @@ impl App {
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
         let feed = Feed::new(ctx.config.server.feed_connections);
-        ctx.bus.subscribe(subscriptions(&sessions, &stores, &feed));
+        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &feed));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
         let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, phone_origin };
-        Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: Some(acceptor) })
+        Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: None })
     }
 
     /// The ports alone, for commands that serve nothing.
@@ -118,10 +146,11 @@ impl App {
     /// A port can't be opened, or a secret is no secret.
     pub async fn context(config: Config, clock: Clock) -> Result<Ctx> {
         let db = Db::open(&config.database).await?;
-        let secrets = Secrets::new(&config.secrets.master_key)?;
-        let kv = Kv::embedded(config.kv.max_entries, clock.clone());
+        let secrets = Secrets::new(&config.secrets)?;
         let metrics = Arc::new(Metrics::default());
-        Ok(Ctx::new(Parts { db, kv, bus: Bus::embedded(), clock, config, secrets, metrics, codes: codes() }))
+        let kv = Kv::open(&config.kv, clock.clone(), metrics.clone()).await?;
+        let bus = Bus::open(&config, &clock)?;
+        Ok(Ctx::new(Parts { db, kv, bus, clock, config, secrets, metrics, codes: codes() }))
     }
 
     /// The bound address, for somebody who serves [`routes::routes`] without the background work (tests).
@@ -149,14 +178,12 @@ impl App {
         sweep(&self.ctx).await
     }
 
-    /// Serves until `stop`, then lets requests in flight end and stops the background work cleanly.
+    /// Works until `stop`, then lets requests in flight end and stops the background work cleanly.
     ///
     /// # Errors
     /// The listener broke.
     pub async fn serve(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let Some(acceptor) = self.take_acceptor() else {
-            return Err(Failure::internal("serving", "this program is served already"));
-        };
+        let acceptor = self.take_acceptor();
         let (stopping, stopped) = watch::channel(false);
         let mut background = tokio::task::JoinSet::new();
         for worker in self.workers.clone() {
@@ -195,9 +222,18 @@ impl App {
             feed.close();
         };
         let grace = Duration::from_millis(self.ctx.config.server.shutdown_grace_ms);
-        let served = Server::new_with_acceptor(acceptor)
-            .run_with_graceful_shutdown(routes::routes(&self.surface), stop, Some(grace))
-            .await;
+        let served = match acceptor {
+            Some(acceptor) => {
+                Server::new_with_acceptor(acceptor)
+                    .run_with_graceful_shutdown(routes::routes(&self.surface), stop, Some(grace))
+                    .await
+            }
+            // A worker.
+            None => {
+                stop.await;
+                Ok(())
+            }
+        };
         let _ = stopping.send(true);
         if tokio::time::timeout(grace, background.join_all()).await.is_err() {
             tracing::warn!("background work did not end in time; what it left is taken up at the next start");
@@ -205,6 +241,7 @@ impl App {
         if let Some(sandbox) = &self.sandbox {
             sandbox.stop().await;
         }
+        self.ctx.bus.close().await;
         self.ctx.db.close().await;
         served.map_err(|e| Failure::internal("serving", e))
     }
@@ -334,7 +371,7 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
         {
             tracing::error!("the sweep could not work: {failure}");
         }
-        if let Err(failure) = measure(&ctx).await {
+        if let Err(failure) = checks::measure(&ctx).await {
             tracing::warn!("levels were not measured: {failure}");
         }
         let next_ms = ctx.clock.now_ms() + ctx.config.sweep.interval_s * 1_000;
@@ -347,6 +384,7 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 
 async fn sweep(ctx: &Ctx) -> Result<usize> {
     let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await? + feed::sweep(ctx).await?;
+    let done = done + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
     ctx.db
@@ -358,15 +396,6 @@ async fn sweep(ctx: &Ctx) -> Result<usize> {
         })
         .await?;
     Ok(done)
-}
-
-/// The levels that somebody watches.
-async fn measure(ctx: &Ctx) -> Result<()> {
-    let conn = &mut *ctx.db.reader().await?;
-    ctx.metrics.set("bus_lag_ms", bus::lag_ms(conn, ctx.clock.now_ms()).await?);
-    ctx.metrics.set("dead_letters", bus::count_parked(conn).await?);
-    ctx.metrics.set("open_alerts", alerts::count(conn).await?);
-    Ok(())
 }
 
 /// Production runs on real secrets, real WeChat, and an address that WeChat can reach.

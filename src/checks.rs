@@ -4,6 +4,7 @@ use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox};
+use crate::staff::StoreScope;
 use crate::{
     addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds, shipping, staff,
 };
@@ -78,11 +79,39 @@ async fn liveness(conn: &mut Conn, now_ms: Millis, report: &mut Report) -> Resul
     Ok(())
 }
 
+/// The levels that somebody watches, into the metrics; each is a few rows of an index. The alert rules
+/// and the dashboard in `deploy/` are made of them.
+///
+/// # Errors
+/// The database.
+pub async fn measure(ctx: &Ctx) -> Result<()> {
+    let now_ms = ctx.clock.now_ms();
+    let conn = &mut *ctx.db.reader().await?;
+    let refunds = refunds::levels(conn, now_ms).await?;
+    for (level, value) in [
+        ("bus_up", i64::from(ctx.bus.is_available())),
+        ("bus_lag_ms", bus::lag_ms(conn, now_ms).await?),
+        ("dead_letters", bus::count_parked(conn).await?),
+        ("inbox_lag_ms", inbox::lag_ms(conn, now_ms).await?),
+        ("parked_notices", inbox::count_parked(conn).await?),
+        ("deadline_lag_ms", orders::deadline_lag_ms(conn, now_ms).await?),
+        ("refund_lag_ms", refunds.lag_ms),
+        ("refunds_at_channel", refunds.at_channel),
+        ("refunds_for_people", refunds.for_people),
+        ("open_alerts", alerts::count(conn).await?),
+        // Levels are as old as this: who watches them notices when nobody measures.
+        ("measured_at_s", now_ms / 1_000),
+    ] {
+        ctx.metrics.set(level, value);
+    }
+    Ok(())
+}
+
 async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
     report.waiting = vec![
         ("dead letters", bus::count_parked(conn).await?),
         ("parked notices", inbox::count_parked(conn).await?),
-        ("mismatched payments", payments::count_mismatched(conn).await?),
+        ("mismatched payments", payments::count_mismatched(conn, &StoreScope::All).await?),
         ("open alerts", alerts::count(conn).await?),
     ];
     Ok(())

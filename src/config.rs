@@ -3,18 +3,18 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::kernel::{Failure, Result};
 
 const DEFAULTS: &str = include_str!("../config.toml");
 
 macro_rules! section {
-    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct $name { $(pub $field: $type,)+ }
+        pub struct $name { $($(#[$of_field])* pub $field: $type,)+ }
     };
 }
 
@@ -41,11 +41,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the kv tier and the bus live.
+/// Where the kv tier lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KvBackend {
+    Embedded,
+    Redis,
+    RedisSentinel,
+    RedisCluster,
+}
+
+/// How events travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub enum BusBackend {
     Embedded,
+    Rocketmq,
 }
 
 /// When a settled refund brings a compensation coupon.
@@ -88,11 +99,43 @@ section!(Server {
     feed_connections: usize,
 });
 section!(Log { format: LogFormat, filter: String });
-section!(Secrets { master_key: String });
+section!(Secrets {
+    master_key: String,
+    #[serde(deserialize_with = "list")]
+    old_master_keys: Vec<String>,
+});
 section!(Database { url: String, read_connections: u32, busy_timeout_ms: u64 });
-section!(Kv { backend: Backend, max_entries: u64 });
+section!(Kv {
+    backend: KvBackend,
+    max_entries: u64,
+    #[serde(deserialize_with = "list")]
+    urls: Vec<String>,
+    sentinel_master: String,
+    sentinel_user: String,
+    sentinel_password: String,
+    tls_ca: String,
+    key_prefix: String,
+    timeout_ms: u64,
+    value_max_kib: usize,
+});
 section!(Cache { local_ttl_ms: i64, kv_ttl_ms: i64, max_entries: u64 });
-section!(Bus { backend: Backend, parallel: usize, attempts_max: i64, keep_days: i64 });
+section!(Bus {
+    backend: BusBackend,
+    parallel: usize,
+    attempts_max: i64,
+    keep_days: i64,
+    name_server: String,
+    topic_prefix: String,
+    node_name: String,
+    consume: bool,
+    create_topics: bool,
+    topic_queues: u32,
+    access_key: String,
+    secret_key: String,
+    tls: bool,
+    tls_ca: String,
+    timed_ahead_hours: i64,
+});
 section!(Session { token_minutes: i64, refresh_days: i64, staff_token_minutes: i64 });
 section!(Admin { initial_user_name: String, initial_password: String });
 section!(Wechat {
@@ -196,9 +239,36 @@ impl Config {
                 "session.staff_token_minutes must be from 5 to 10080",
                 (5..=10_080).contains(&self.session.staff_token_minutes),
             ),
+            ("kv.timeout_ms must be from 10 to 10000", (10..=10_000).contains(&self.kv.timeout_ms)),
+            ("kv.value_max_kib must be from 1 to 65536", (1..=65_536).contains(&self.kv.value_max_kib)),
+            (
+                "kv.key_prefix must be at most 64 letters, digits and :_.-",
+                self.kv.key_prefix.len() <= 64
+                    && self.kv.key_prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-".contains(&b)),
+            ),
+            (
+                "kv.urls must name what kv.backend asks for: one redis:// or rediss:// URL for \"redis\", \
+                 the sentinels for \"redis-sentinel\", the nodes for \"redis-cluster\"",
+                self.kv.has_fitting_urls(),
+            ),
+            (
+                "kv.sentinel_master must be the name by which the sentinels know the master",
+                self.kv.backend != KvBackend::RedisSentinel || !self.kv.sentinel_master.is_empty(),
+            ),
             ("bus.parallel must be from 1 to 256", (1..=256).contains(&self.bus.parallel)),
             ("bus.attempts_max must be from 1 to 100", (1..=100).contains(&self.bus.attempts_max)),
             ("bus.keep_days must be from 1 to 3650", (1..=3650).contains(&self.bus.keep_days)),
+            ("bus.topic_queues must be from 1 to 64", (1..=64).contains(&self.bus.topic_queues)),
+            ("bus.timed_ahead_hours must be from 0 to 71", (0..=71).contains(&self.bus.timed_ahead_hours)),
+            (
+                "bus.topic_prefix must be 1 to 32 letters, digits, - or _",
+                (1..=32).contains(&self.bus.topic_prefix.len()) && is_plain(&self.bus.topic_prefix),
+            ),
+            ("bus.node_name must be letters, digits, - or _", is_plain(&self.bus.node_name)),
+            (
+                "bus.name_server must be set (host:port, several separated by ;) when bus.backend is rocketmq",
+                self.bus.backend != BusBackend::Rocketmq || !self.bus.name_server.is_empty(),
+            ),
             ("sweep.interval_s must be from 1 to 3600", (1..=3600).contains(&self.sweep.interval_s)),
             (
                 "server.body_limit_kib must be from 1 to 10240",
@@ -230,6 +300,40 @@ impl Config {
         let key = self.secrets.master_key.trim().to_ascii_lowercase();
         DEFAULTS.contains(&format!("master_key = \"{key}\""))
     }
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+impl Kv {
+    fn has_fitting_urls(&self) -> bool {
+        let fits = |url: &String| url.starts_with("redis://") || url.starts_with("rediss://");
+        let count = self.urls.len();
+        let enough = match self.backend {
+            KvBackend::Embedded => true,
+            KvBackend::Redis => count == 1,
+            KvBackend::RedisSentinel | KvBackend::RedisCluster => count >= 1,
+        };
+        enough && self.urls.iter().all(fits)
+    }
+}
+
+/// A list, or one text with commas in it, as the environment gives it.
+fn list<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Given::deserialize(value)? {
+        Given::List(list) => list,
+        Given::Text(text) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            parts.map(str::to_owned).collect()
+        }
+    })
 }
 
 /// A PEM given as itself or as the path of its file.

@@ -23,6 +23,29 @@ pub enum Kind {
     Broadcast,
 }
 
+impl Kind {
+    /// As the outbox stores it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "NORMAL",
+            Self::Fifo => "FIFO",
+            Self::Timed => "TIMED",
+            Self::Half => "HALF",
+            Self::Broadcast => "BROADCAST",
+        }
+    }
+}
+
+/// Every topic, and how its events travel: a topic has events of one kind.
+pub const TOPICS: &[(&str, Kind)] = &[
+    ("identity", Kind::Normal),
+    ("sessions", Kind::Broadcast),
+    ("stores", Kind::Broadcast),
+    ("orders", Kind::Fifo),
+    ("order-deadlines", Kind::Timed),
+    ("refunds", Kind::Half),
+];
+
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident on $topic:literal as $kind:ident {
         $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)?
@@ -36,6 +59,10 @@ macro_rules! events {
         impl Event {
             /// The names of all events.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Name, topic and kind of each.
+            pub const ALL: &'static [(&'static str, &'static str, Kind)] =
+                &[$((stringify!($name), $topic, Kind::$kind)),+];
 
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$name { .. } => stringify!($name),)+ }
@@ -104,5 +131,20 @@ events! {
         return_coupon: bool,
         /// The template of the compensation coupon, if this refund brings one.
         compensation_template: Option<CouponTemplateId>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_events_of_one_kind() {
+        for (name, topic, kind) in Event::ALL {
+            assert!(
+                TOPICS.contains(&(topic, *kind)),
+                "{name} is {kind:?} on {topic}, which TOPICS does not say"
+            );
+        }
     }
 }

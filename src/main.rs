@@ -1,5 +1,7 @@
 //! The command line: serve (the default) and the commands around it.
 
+#![recursion_limit = "512"]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Serve the API, and in sandbox mode WeChat beside it (the default).
     Serve,
+    /// Do the background work alone, beside servers that share database, Redis and RocketMQ.
+    Worker,
     /// Bring the database to this version and stop.
     Migrate,
     /// Write openapi/app.json and openapi/admin.json.
@@ -39,6 +43,8 @@ enum Command {
     Demo,
     /// Check every invariant of the database; fail when one is violated.
     Check,
+    /// Ask the program of this configuration, on this machine, whether it is ready: for container health checks.
+    Health,
     /// Look at configuration, keys, clock, database and WeChat, and say what to do.
     Doctor,
 }
@@ -58,9 +64,18 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<bool> {
     let config = Config::load(cli.config.as_deref())?;
-    telemetry::init_logs(&config.log)?;
+    // These two say what there is to say on standard output.
+    if !matches!(cli.command, Some(Command::Doctor | Command::Health)) {
+        telemetry::init_logs(&config.log)?;
+    }
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config).await,
+        Command::Worker => {
+            let app = App::build_worker(config, Clock::system()).await?;
+            println!("minimall {} works as {}.", env!("CARGO_PKG_VERSION"), app.ctx.config.bus.node_name);
+            app.serve(stop_signal()).await?;
+            Ok(true)
+        }
         Command::Migrate => {
             App::context(config, Clock::system()).await?.db.migrate().await?;
             println!("The database is up to date.");
@@ -83,6 +98,7 @@ async fn run(cli: Cli) -> Result<bool> {
             Ok(true)
         }
         Command::Check => check(config).await,
+        Command::Health => doctor::health(&config).await,
         Command::Doctor => doctor::run(config).await,
     }
 }

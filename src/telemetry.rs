@@ -29,12 +29,19 @@ pub async fn with_request_id<F: Future>(id: String, work: F) -> F::Output {
     REQUEST_ID.scope(id, work).await
 }
 
+/// What says too much, as directives in front of the filter.
+const QUIET: &str = "rocketmq_client_rust=error,rocketmq_transport=error,rocketmq_runtime=error,\
+     rocketmq_protocol=error,rocketmq_observability=error,";
+
 /// Logs to standard error.
 ///
 /// # Errors
 /// A filter that tracing does not understand.
 pub fn init_logs(log: &Log) -> Result<()> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|e| Failure::internal("reading log.filter", e))?;
+    // RocketMQ's client tells a page about every reconnect. Whoever wants it names one of its crates.
+    let quiet = if log.filter.contains("rocketmq") { "" } else { QUIET };
+    let filter = EnvFilter::try_new(format!("{quiet}{}", log.filter))
+        .map_err(|e| Failure::internal("reading log.filter", e))?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match log.format {
@@ -71,11 +78,18 @@ pub struct Metrics {
     cache_age: Family<Labels<1>, Histogram>,
     deliveries: Family<Labels<2>, Counter>,
     outbound: Family<Labels<2>, Counter>,
+    kv_calls: Family<Labels<2>, Counter>,
+    kv_seconds: Family<Labels<1>, Histogram>,
     gauges: Family<Labels<1>, Gauge>,
 }
 
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0005, 2.0, 15))
+}
+
+/// From 20 µs: what a kv tier in the process or in the next rack takes.
+fn quick() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_02, 2.0, 16))
 }
 
 impl Default for Metrics {
@@ -87,7 +101,13 @@ impl Default for Metrics {
         let cache_age = Family::<Labels<1>, Histogram>::new_with_constructor(seconds);
         let deliveries = Family::<Labels<2>, Counter>::default();
         let outbound = Family::<Labels<2>, Counter>::default();
+        let kv_calls = Family::<Labels<2>, Counter>::default();
+        let kv_seconds = Family::<Labels<1>, Histogram>::new_with_constructor(quick);
         let gauges = Family::<Labels<1>, Gauge>::default();
+        // A gauge that is always 1: the type "info" is not known to everybody who reads metrics.
+        let build = Family::<Labels<1>, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "This program", build);
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
         registry.register(
@@ -107,11 +127,28 @@ impl Default for Metrics {
             outbound.clone(),
         );
         registry.register(
+            "kv_calls",
+            "Calls of the kv tier by call and outcome: ok, down, refused (by Redis), too_large (not kept)",
+            kv_calls.clone(),
+        );
+        registry.register("kv_seconds", "Time that calls of the kv tier took, by call", kv_seconds.clone());
+        registry.register(
             "state",
-            "Levels: outbox lag, dead letters, open alerts, work that waits",
+            "Levels: what waits, and how long; the same on every node, but for kv_up and bus_up",
             gauges.clone(),
         );
-        Self { registry, http_requests, http_seconds, cache_reads, cache_age, deliveries, outbound, gauges }
+        Self {
+            registry,
+            http_requests,
+            http_seconds,
+            cache_reads,
+            cache_age,
+            deliveries,
+            outbound,
+            kv_calls,
+            kv_seconds,
+            gauges,
+        }
     }
 }
 
@@ -138,6 +175,21 @@ impl Metrics {
     /// `outcome` is `ok` or the kind of failure.
     pub fn outbound(&self, call: &'static str, outcome: &str) {
         self.outbound.get_or_create(&[("call", call.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// `outcome` is `ok`, `down` or `refused`.
+    pub fn kv_call(&self, call: &'static str, outcome: &'static str, took: Duration) {
+        self.kv_outcome(call, outcome);
+        self.kv_seconds.get_or_create(&[("call", call.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// A value that is larger than the bound was not kept.
+    pub fn kv_too_large(&self, call: &'static str) {
+        self.kv_outcome(call, "too_large");
+    }
+
+    fn kv_outcome(&self, call: &'static str, outcome: &'static str) {
+        self.kv_calls.get_or_create(&[("call", call.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     pub fn set(&self, what: &str, value: i64) {

@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use minimall::events::{Kind, TOPICS};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -528,4 +530,48 @@ fn both_readmes_give_the_same_tour() {
     for (english, chinese) in english.iter().zip(&chinese) {
         assert_eq!(english, chinese);
     }
+}
+
+#[test]
+fn what_is_deployed_names_the_topics_keys_and_operations_that_there_are() {
+    let mut wrong = Vec::new();
+    // The script that makes topics knows each of them, and how its events travel.
+    let script = read("deploy/rocketmq/topics.sh");
+    let made = script.split('\'').nth(1).unwrap_or_default().lines().filter(|line| !line.is_empty());
+    let made: BTreeSet<String> = made.map(str::to_owned).collect();
+    let kind = |kind: &Kind| match kind {
+        Kind::Normal | Kind::Broadcast => "NORMAL",
+        Kind::Fifo => "FIFO",
+        Kind::Timed => "DELAY",
+        Kind::Half => "TRANSACTION",
+    };
+    let mut topics: BTreeSet<String> =
+        TOPICS.iter().map(|(topic, how)| format!("{topic} {}", kind(how))).collect();
+    topics.insert("probe NORMAL".to_owned());
+    wrong.extend(topics.symmetric_difference(&made).map(|topic| format!("topics.sh: {topic}")));
+    // Variables of the environment are keys of the configuration, operations are in the document.
+    let keys: BTreeSet<String> = config_keys().into_iter().map(|(key, _)| key).collect();
+    let admin = read("openapi/admin.json");
+    let mut count = 0;
+    for file in files("deploy", "") {
+        let text = read(&file);
+        for rest in text.split("MINIMALL__").skip(1) {
+            let name: String = rest.chars().take_while(|letter| is_word(*letter)).collect();
+            let key = name.to_lowercase().replace("__", ".");
+            count += 1;
+            if !keys.contains(&key) {
+                wrong.push(format!("{file}: MINIMALL__{name} is no key"));
+            }
+        }
+        for rest in text.split("GET /admin").skip(1) {
+            let path: String = rest.chars().take_while(|letter| !letter.is_whitespace()).collect();
+            let path = format!("\"/admin{}\"", path.trim_end_matches(['.', ',', '"']));
+            count += 1;
+            if !admin.contains(&path) {
+                wrong.push(format!("{file}: there is no {path}"));
+            }
+        }
+    }
+    assert!(count > 30, "only {count} names were found");
+    assert_none("deploy", &wrong);
 }

@@ -38,7 +38,7 @@ impl AdminFeedApi {
         #[oai(name = "Last-Event-ID", validator(minimum(value = "0")))]
         last: Header<Option<i64>>,
     ) -> Reply<Response<Messages>> {
-        let messages = feed::open(&self.ctx, &self.feed, &auth.0, auth.scope(), last.0).await?;
+        let messages = feed::open(&self.ctx, &self.feed, &auth.0, last.0).await?;
         let events = EventStream::new(messages).to_event(|message| {
             let (seq, kind) = (message.seq.to_string(), message.kind.as_str());
             Event::message(message.to_json_string()).id(seq).event_type(kind)

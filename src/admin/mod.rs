@@ -6,6 +6,7 @@ pub mod feed;
 pub mod operations;
 pub mod orders;
 pub mod refunds;
+pub mod scope;
 pub mod sessions;
 pub mod shipping;
 pub mod stores;

@@ -72,7 +72,7 @@ impl AdminRefundsApi {
     #[oai(path = "/refunds", method = "get", operation_id = "listAllRefunds")]
     async fn list_refunds(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// REQUESTED and AWAITING_RETURN wait for a decision; MANUAL and ABNORMAL for a person.
         status: Query<Option<RefundState>>,
         /// 1 to 100, 20 unless told.
@@ -83,7 +83,7 @@ impl AdminRefundsApi {
     ) -> Reply<Json<List<RefundView>>> {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
-        let page = refunds::list(conn, status.0, cursor.0.as_ref(), limit).await?;
+        let page = refunds::list(conn, auth.scope(), status.0, cursor.0.as_ref(), limit).await?;
         let mut items = Vec::with_capacity(page.items.len());
         for refund in page.items {
             let lines = refunds::find_lines(conn, &refund.id).await?;

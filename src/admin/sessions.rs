@@ -4,7 +4,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::{Example, Password};
 use poem_openapi::{Object, OpenApi};
 
-use crate::kernel::{StaffId, rfc3339};
+use crate::kernel::{StaffId, StoreId, rfc3339};
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{Body, Created, NoContent, Reply, Tag};
 use crate::staff::{self, Attempts, Role, StaffAuth, StaffMember};
@@ -48,11 +48,15 @@ pub struct StaffView {
     user_name: String,
     name: String,
     role: Role,
+    /// The stores that the member is there for; absent: all of them.
+    #[oai(skip_serializing_if_is_none)]
+    store_ids: Option<Vec<StoreId>>,
 }
 
 impl From<StaffMember> for StaffView {
     fn from(member: StaffMember) -> Self {
-        Self { id: member.id, user_name: member.user_name, name: member.name, role: member.role }
+        let store_ids = member.scope.stores().map(|stores| stores.iter().cloned().collect());
+        Self { id: member.id, user_name: member.user_name, name: member.name, role: member.role, store_ids }
     }
 }
 

@@ -30,7 +30,7 @@ impl StoresAdminApi {
     #[oai(path = "/stores", method = "get", operation_id = "listStores")]
     async fn list(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -39,7 +39,7 @@ impl StoresAdminApi {
     ) -> Reply<Json<List<StaffStore>>> {
         let limit = Limit::parse(limit.0)?;
         let mut conn = self.ctx.db.reader().await?;
-        let page = stores::list(&mut conn, cursor.0.as_ref(), limit).await?;
+        let page = stores::list(&mut conn, auth.scope(), cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, |store| StaffStore::of(&self.ctx, store)))
     }
 

@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use crate::identity::{self, Sought};
+use crate::identity::Sought;
 use crate::kernel::{Cursor, Id, Limit, OrderId, UserId};
 use crate::order_views::{self, PersonDetail, PersonView};
 use crate::orders::{self, Recipient};
@@ -89,13 +89,14 @@ impl AdminUsersApi {
     /// List users
     ///
     /// The newest first; with `q` the one with this id, whoever has this phone number, or in their order those
-    /// whose nickname begins like it. Changes nothing.
+    /// whose nickname begins like it. Members whose stores are limited find by id or number who has ordered there.
+    /// Changes nothing.
     ///
-    /// Errors: `unauthenticated`, `invalid_request`.
+    /// Errors: `unauthenticated`, `invalid_request`, `stores_limited`.
     #[oai(path = "/users", method = "get", operation_id = "listUsers", tag = "Tag::Users")]
     async fn list_users(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         /// An id, a whole phone number, or the beginning of a nickname.
         #[oai(validator(min_length = 1, max_length = 64))]
         q: Query<Option<String>>,
@@ -107,8 +108,9 @@ impl AdminUsersApi {
     ) -> Reply<Json<List<PersonView>>> {
         let sought = Sought::parse(q.0.as_deref().unwrap_or_default());
         let limit = Limit::parse(limit.0)?;
-        let page = identity::find_people(&self.ctx, &sought, cursor.0.as_ref(), limit).await?;
-        Ok(List::from_page(page, PersonView::from))
+        let cursor = cursor.0.as_ref();
+        let page = order_views::people(&self.ctx, auth.scope(), &sought, cursor, limit).await?;
+        Ok(Json(List { items: page.items, next_cursor: page.next }))
     }
 
     /// One user
@@ -138,7 +140,8 @@ impl AdminUsersApi {
         user_id: Path<UserId>,
         body: Body<RevealInput>,
     ) -> Reply<Json<RevealedPhone>> {
-        let phone = identity::reveal_phone(&self.ctx, &auth.actor(), &user_id, &body.reason).await?;
+        let (actor, scope) = (auth.actor(), auth.scope());
+        let phone = order_views::reveal_phone(&self.ctx, &actor, scope, &user_id, &body.reason).await?;
         Ok(Json(RevealedPhone { phone: phone.as_str().to_owned() }))
     }
 

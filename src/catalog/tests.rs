@@ -4,7 +4,9 @@ use super::stock::{StockLevel, SupplyKind};
 use super::*;
 use crate::kernel::{Cursor, Limit, Money, StoreId};
 use crate::platform::idempotency::Key;
-use crate::stores::tests::{STAFF, TestDb, new_store};
+use crate::platform::test_db::TestDb;
+use crate::stores::CODES;
+use crate::stores::tests::{STAFF, new_store};
 use crate::stores::{self, StoreKind, Stores, VERSION_CONFLICT};
 
 struct Shop {
@@ -21,7 +23,7 @@ impl std::ops::Deref for Shop {
 
 impl Shop {
     async fn new() -> Self {
-        let db = TestDb::new().await;
+        let db = TestDb::new(CODES).await;
         let stores = Stores::new(&db.ctx);
         let new = new_store(StoreKind::Physical, "s", 30.0, 120.0);
         let store = stores::add(&db.ctx, &stores, &STAFF, &new).await.unwrap().id;

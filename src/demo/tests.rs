@@ -3,12 +3,13 @@
 use super::*;
 use crate::catalog::{self, EXAMPLE_BARCODE, ShelfQuery, example_product, example_sku};
 use crate::kernel::{Limit, StoreId};
-use crate::stores::tests::TestDb;
+use crate::platform::test_db::TestDb;
+use crate::stores::CODES;
 use crate::stores::{EXAMPLE_SCENE, Stores, example_store};
 
 #[tokio::test]
 async fn the_demo_is_seeded_once_and_fits_the_examples() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let ctx = &db.ctx;
     assert!(seed(ctx).await.unwrap());
     assert!(!seed(ctx).await.unwrap());

@@ -1,5 +1,5 @@
-//! One person's stream: reads what is behind the number that was told last, tells what is of their stores, and
-//! sleeps until there is more.
+//! One person's stream: reads what is behind the number that was told last, tells what is of the stores that they
+//! are there for at that moment, and sleeps until there is more.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use super::{Entry, Feed, sql};
 use crate::kernel::{Millis, Money, OrderId, RefundId, Result, StaffSessionId, StoreId, rfc3339, text_enum};
 use crate::orders::Fulfilment;
 use crate::platform::ctx::Ctx;
-use crate::staff::{self, StaffMember, StoreScope};
+use crate::staff::{self, StaffMember};
 
 /// Entries that one look reads.
 const BATCH: i64 = 200;
@@ -76,7 +76,6 @@ struct Listener {
     ctx: Ctx,
     place: Place,
     session: StaffSessionId,
-    scope: StoreScope,
     /// The last number that was read.
     seen: i64,
     told_ms: Millis,
@@ -92,7 +91,6 @@ pub async fn open(
     ctx: &Ctx,
     feed: &Feed,
     member: &StaffMember,
-    scope: &StoreScope,
     after: Option<i64>,
 ) -> Result<BoxStream<'static, Message>> {
     let place = feed.place()?;
@@ -108,7 +106,6 @@ pub async fn open(
         ctx: ctx.clone(),
         place,
         session: member.session_id.clone(),
-        scope: scope.clone(),
         seen,
         told_ms: ctx.clock.now_ms(),
         waiting: VecDeque::new(),
@@ -152,12 +149,11 @@ impl Listener {
     /// Reads what is new; false: the session has ended.
     async fn look(&mut self) -> Result<bool> {
         let conn = &mut *self.ctx.db.reader().await?;
-        if !staff::is_signed_in(conn, &self.session, self.ctx.clock.now_ms()).await? {
-            return Ok(false);
-        }
+        let member = staff::member_of_session(conn, &self.session, self.ctx.clock.now_ms()).await?;
+        let Some(StaffMember { scope, .. }) = member else { return Ok(false) };
         for entry in sql::behind(conn, self.seen, BATCH).await? {
             self.seen = entry.seq;
-            if self.scope.has(&entry.store_id) {
+            if scope.has(&entry.store_id) {
                 self.waiting.push_back(entry.into());
             }
         }

@@ -54,8 +54,13 @@ pub(super) struct SealedPhone {
 pub async fn login(ctx: &Ctx, mini: &Mini, request: &LoginRequest) -> Result<LoggedIn> {
     let who = match mini.code2session(&request.code).await {
         Ok(who) => who,
-        Err(error) => return Err(wechat_answer::of_login(ctx, mini.appid(), error).await),
+        Err(error) => {
+            let failure = wechat_answer::of_login(ctx, mini.appid(), error).await;
+            ctx.metrics.outbound("login", failure.code().code);
+            return Err(failure);
+        }
     };
+    ctx.metrics.outbound("login", "ok");
     let texts = [Some(&who.openid), Some(&who.session_key), who.unionid.as_ref()];
     if texts.iter().flatten().any(|text| text.len() > WECHAT_TEXT_MAX) {
         return Err(Failure::new(&WECHAT_UNAVAILABLE).cause("code2session answered with overlong values"));

@@ -55,8 +55,8 @@ pub async fn find_people(
         Sought::Everybody => sql::newest(conn, after, limit.and_one()).await?,
         Sought::User(id) => sql::summary(conn, id).await?.into_iter().collect(),
         Sought::Phone(phone) => {
-            let hash = ctx.secrets.index("phone", phone.as_str());
-            sql::of_phone(conn, &hash, after, limit.and_one()).await?
+            let hashes = ctx.secrets.indexes(PHONE, phone.as_str());
+            sql::of_phone(conn, &hashes, after, limit.and_one()).await?
         }
         Sought::Nickname(start) => {
             let (nickname, id) = after.and_then(|key| key.split_once(DIVIDER)).unwrap_or((start, ""));
@@ -67,12 +67,12 @@ pub async fn find_people(
     Ok(Page::cut(found, limit, |user| user.id.to_string()))
 }
 
-/// The customers who have the phone number of this keyed hash.
+/// The customers who have the phone number of these keyed hashes.
 ///
 /// # Errors
 /// The database.
-pub async fn users_of_phone(conn: &mut Conn, phone_hash: &str, limit: i64) -> Result<Vec<UserId>> {
-    let found = sql::of_phone(conn, phone_hash, None, limit).await?;
+pub async fn users_of_phone(conn: &mut Conn, hashes: &[String], limit: i64) -> Result<Vec<UserId>> {
+    let found = sql::of_phone(conn, hashes, None, limit).await?;
     Ok(found.into_iter().map(|user| user.id).collect())
 }
 

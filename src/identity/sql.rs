@@ -1,6 +1,6 @@
 //! All SQL of identity.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::login::SealedPhone;
 use super::tokens::Hashes;
@@ -139,19 +139,27 @@ pub async fn newest(conn: &mut Conn, before: Option<&str>, limit: i64) -> Result
     Ok(sqlx::query_as(query).bind(before.unwrap_or("~")).bind(limit).fetch_all(conn).await?)
 }
 
-/// Whoever has the phone number of this hash, the newest first.
+/// Whoever has the phone number of these hashes (of the keys that there are), the newest first.
 pub async fn of_phone(
     conn: &mut Conn,
-    phone_hash: &str,
+    hashes: &[String],
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<UserSummary>> {
-    let query = concat!(
-        "SELECT ",
-        summary_columns!(),
-        " FROM users WHERE phone_hash = ? AND id < ? ORDER BY id DESC LIMIT ?"
+    let places = vec!["?"; hashes.len()].join(", ");
+    let query = format!(
+        concat!(
+            "SELECT ",
+            summary_columns!(),
+            " FROM users WHERE phone_hash IN ({}) AND id < ? ORDER BY id DESC LIMIT ?"
+        ),
+        places
     );
-    Ok(sqlx::query_as(query).bind(phone_hash).bind(before.unwrap_or("~")).bind(limit).fetch_all(conn).await?)
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for hash in hashes {
+        query = query.bind(hash);
+    }
+    Ok(query.bind(before.unwrap_or("~")).bind(limit).fetch_all(conn).await?)
 }
 
 /// Whose nickname begins with `start`, in the order of nicknames, behind (`nickname`, `id`).

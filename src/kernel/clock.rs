@@ -54,6 +54,11 @@ impl Clock {
         !self.0.running
     }
 
+    /// Does it say what the clocks of other machines say?
+    pub fn is_real(&self) -> bool {
+        self.0.running && self.0.shift_ms.load(Ordering::SeqCst) == 0
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]
     pub fn now_ms(&self) -> Millis {
         let shift_ms = self.0.shift_ms.load(Ordering::SeqCst);

@@ -9,7 +9,7 @@ mod timeline;
 
 pub use api::OrderViewsApi;
 pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail};
-pub use people::{PersonDetail, PersonView, person_detail};
+pub use people::{PersonDetail, PersonView, people, person_detail, reveal_phone};
 pub use search::{Wanted, staff_list};
 pub use timeline::{StaffTimelineEntry, TimelineEntry};
 

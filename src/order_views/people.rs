@@ -4,11 +4,11 @@ use poem_openapi::Object;
 
 use super::detail::{StaffOrder, staff_order};
 use crate::coupons::{self, CouponView};
-use crate::identity::{self, USER_NOT_FOUND, UserSummary};
-use crate::kernel::{Failure, Limit, Result, UserId, rfc3339};
+use crate::identity::{self, Phone, Sought, USER_NOT_FOUND, UserSummary};
+use crate::kernel::{Actor, Cursor, Failure, Limit, Page, Result, UserId, rfc3339};
 use crate::orders::{self, Filter, StatusCount};
 use crate::platform::ctx::Ctx;
-use crate::staff::StoreScope;
+use crate::staff::{STORES_LIMITED, StoreScope};
 
 /// Orders and coupons that are shown beside a customer; there are lists of all of them.
 const SHOWN: u32 = 10;
@@ -52,6 +52,57 @@ pub struct PersonDetail {
     pub coupons: Vec<CouponView>,
 }
 
+/// Customers for staff. Who is there for some stores only finds those who have ordered there, by id or number.
+///
+/// # Errors
+/// `stores_limited`; the database.
+pub async fn people(
+    ctx: &Ctx,
+    scope: &StoreScope,
+    sought: &Sought,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<PersonView>> {
+    if !scope.is_all() && !matches!(sought, Sought::User(_) | Sought::Phone(_)) {
+        return Err(Failure::new(&STORES_LIMITED).detail("Look for somebody by id or phone number."));
+    }
+    let page = identity::find_people(ctx, sought, after, limit).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for user in page.items {
+        if is_known(ctx, scope, &user.id).await? {
+            items.push(user.into());
+        }
+    }
+    Ok(Page { items, next: page.next })
+}
+
+/// The phone number of a customer, in full.
+///
+/// # Errors
+/// `user_not_found`, `phone_not_known`.
+pub async fn reveal_phone(
+    ctx: &Ctx,
+    actor: &Actor,
+    scope: &StoreScope,
+    id: &UserId,
+    reason: &str,
+) -> Result<Phone> {
+    if !is_known(ctx, scope, id).await? {
+        return Err(Failure::new(&USER_NOT_FOUND));
+    }
+    identity::reveal_phone(ctx, actor, id, reason).await
+}
+
+/// Has this person ordered in one of these stores, where they are limited?
+async fn is_known(ctx: &Ctx, scope: &StoreScope, id: &UserId) -> Result<bool> {
+    if scope.is_all() {
+        return Ok(true);
+    }
+    let filter = Filter { scope: scope.clone(), user: Some(id.clone()), ..Filter::default() };
+    let found = orders::search(ctx, &filter, None, Limit::parse(Some(1))?).await?;
+    Ok(!found.items.is_empty())
+}
+
 /// A customer with orders and coupons.
 ///
 /// # Errors
@@ -62,6 +113,9 @@ pub async fn person_detail(ctx: &Ctx, scope: &StoreScope, id: &UserId) -> Result
     let limit = Limit::parse(Some(SHOWN))?;
     let filter = Filter { scope: scope.clone(), user: Some(id.clone()), ..Filter::default() };
     let orders = orders::search(ctx, &filter, None, limit).await?;
+    if !scope.is_all() && orders.items.is_empty() {
+        return Err(Failure::new(&USER_NOT_FOUND));
+    }
     let coupons = coupons::list(ctx, id, None, None, limit).await?;
     let order_counts = match scope.is_all() {
         true => {

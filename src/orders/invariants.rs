@@ -144,6 +144,23 @@ pub async fn stuck(conn: &mut Conn, now_ms: Millis) -> Result<Vec<OrderId>> {
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+/// How long the oldest order is past its deadline and neither paid nor closed; 0: none is.
+///
+/// # Errors
+/// The database.
+pub async fn deadline_lag_ms(conn: &mut Conn, now_ms: Millis) -> Result<Millis> {
+    let mut lag_ms = 0;
+    // One look into the index for each.
+    for query in [
+        "SELECT MIN(pay_before_ms) FROM orders WHERE status = 'PENDING_PAYMENT'",
+        "SELECT MIN(pay_before_ms) FROM orders WHERE status = 'CLOSING'",
+    ] {
+        let (oldest,): (Option<i64>,) = sqlx::query_as(query).fetch_one(&mut *conn).await?;
+        lag_ms = lag_ms.max(oldest.map_or(0, |pay_before_ms| now_ms - pay_before_ms));
+    }
+    Ok(lag_ms)
+}
+
 /// Lines whose stored shares do not add up to their discount, page by page.
 async fn wrong_shares(conn: &mut Conn) -> Result<Vec<String>> {
     const PAGE: i64 = 1_000;

@@ -28,7 +28,7 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
-pub use invariants::{invariants, stuck};
+pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, counts, list};
 pub use moves::{hold, record, stage};
 pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
@@ -41,7 +41,7 @@ pub use refunding::{
 pub use reveal::{Recipient, reveal_recipients};
 pub use search::{Filter, search};
 pub use ship::{ShipLine, refusal_to_ship, ship_lines};
-pub use sql::{count_to_ship, find, find_lines, find_owned, timeline};
+pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fulfilment, QUOTE_TOKEN_INVALID, WantedLine};
 use crate::kernel::{AddressId, CouponId, Failure, Millis, Result, StoreId, UserId};
-use crate::platform::crypto;
 use crate::platform::secrets::Secrets;
 use crate::pricing::Priced;
 
@@ -46,7 +45,7 @@ pub fn open(secrets: &Secrets, user: &UserId, token: &str) -> Result<QuotePayloa
     let (json, mac) = token.split_once('.').ok_or_else(invalid)?;
     let json = BASE64URL_NOPAD.decode(json.as_bytes()).map_err(|_| invalid())?;
     let mac = BASE64URL_NOPAD.decode(mac.as_bytes()).map_err(|_| invalid())?;
-    if !crypto::same(&mac, &secrets.sign_quote(&json)) {
+    if !secrets.is_quote(&json, &mac) {
         return Err(invalid());
     }
     let payload: QuotePayload = serde_json::from_slice(&json).map_err(|_| invalid())?;

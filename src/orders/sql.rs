@@ -1,8 +1,11 @@
 //! SQL of orders.
 
+use sqlx::AssertSqlSafe;
+
 use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
-use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, UserId};
+use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 use crate::telemetry;
 
 macro_rules! order_columns {
@@ -26,6 +29,16 @@ pub async fn find(conn: &mut Conn, id: &OrderId) -> Result<Option<Order>> {
         .bind(id)
         .fetch_optional(conn)
         .await?)
+}
+
+/// The store of an order; it never changes.
+///
+/// # Errors
+/// The database.
+pub async fn store_of(conn: &mut Conn, id: &OrderId) -> Result<Option<StoreId>> {
+    let row: Option<(StoreId,)> =
+        sqlx::query_as("SELECT store_id FROM orders WHERE id = ?").bind(id).fetch_optional(conn).await?;
+    Ok(row.map(|(store,)| store))
 }
 
 /// The order if it is this user's.
@@ -606,17 +619,21 @@ pub async fn list(
     Ok(found?)
 }
 
-/// How many orders wait for a parcel.
+/// How many orders of these stores wait for a parcel.
 ///
 /// # Errors
 /// The database.
-pub async fn count_to_ship(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as(
+pub async fn count_to_ship(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    let query = format!(
         "SELECT COUNT(*) FROM orders WHERE status IN ('PAID', 'PARTIALLY_SHIPPED') \
-         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL",
-    )
-    .fetch_one(conn)
-    .await?;
+         AND fulfilment = 'DELIVERY' AND ship_hold_ms IS NULL{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 

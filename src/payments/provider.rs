@@ -38,6 +38,20 @@ pub enum ChannelError {
     Unknown(String),
 }
 
+impl ChannelError {
+    /// For metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::NumberUsed(_) => "number_used",
+            Self::NotFound(_) => "not_found",
+            Self::Paused(_) => "paused",
+            Self::RateLimited => "rate_limited",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 impl From<PayError> for ChannelError {
     fn from(error: PayError) -> Self {
         let text = error.to_string();

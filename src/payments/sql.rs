@@ -1,10 +1,11 @@
 //! SQL of payments.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{AttemptStatus, PaidNews, ProviderKind};
 use crate::kernel::{AttemptId, Currency, Millis, OrderId, Result, UserId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 /// A payment attempt.
 #[derive(Debug, Clone, FromRow)]
@@ -290,10 +291,20 @@ pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
 ///
 /// # Errors
 /// The database.
-pub async fn count_mismatched(conn: &mut Conn) -> Result<i64> {
-    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH'")
-        .fetch_one(conn)
-        .await?;
+pub async fn count_mismatched(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
+    let of_stores = match scope {
+        StoreScope::All => String::new(),
+        StoreScope::Only(_) => format!(
+            " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = payment_attempts.order_id{})",
+            scope.condition("orders.store_id")
+        ),
+    };
+    let query = format!("SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH'{of_stores}");
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
     Ok(count)
 }
 

@@ -70,7 +70,7 @@ async fn work_on(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<bool
 
 /// The notice has not come: ask.
 async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
-    match channel.provider.query(&attempt.out_trade_no).await {
+    match query(ctx, channel, attempt).await {
         Ok(Standing::Paid(news)) => store_proof(ctx, channel, &news).await?,
         Ok(Standing::Closed) => return closed_at_channel(ctx, attempt).await,
         // A query that finds nothing proves nothing: the start may still be on its way.
@@ -89,13 +89,25 @@ async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
     reschedule(ctx, attempt, attempt.step + 1, next_ms).await
 }
 
+async fn query(
+    ctx: &Ctx,
+    channel: &Channel,
+    attempt: &Attempt,
+) -> std::result::Result<Standing, ChannelError> {
+    let answer = channel.provider.query(&attempt.out_trade_no).await;
+    ctx.metrics.outbound("query_payment", answer.as_ref().err().map_or("ok", ChannelError::kind));
+    answer
+}
+
 async fn close(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
-    let refused = match channel.provider.close(&attempt.out_trade_no).await {
+    let closed = channel.provider.close(&attempt.out_trade_no).await;
+    ctx.metrics.outbound("close_payment", closed.as_ref().err().map_or("ok", ChannelError::kind));
+    let refused = match closed {
         Ok(()) => return closed_at_channel(ctx, attempt).await,
         Err(error) => error,
     };
     // It may have been paid at this very moment: ask, don't assume.
-    match channel.provider.query(&attempt.out_trade_no).await {
+    match query(ctx, channel, attempt).await {
         Ok(Standing::Paid(news)) => store_proof(ctx, channel, &news).await?,
         Ok(Standing::Closed) => return closed_at_channel(ctx, attempt).await,
         Ok(Standing::Waiting) | Err(_) => {}

@@ -304,8 +304,7 @@ struct KvEntry {
 
 impl KvEntry {
     /// None: not written by this version of the program, so it is read again.
-    fn parse(bytes: Arc<[u8]>) -> Option<Self> {
-        let bytes = Bytes::from_owner(bytes);
+    fn parse(bytes: Bytes) -> Option<Self> {
         let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n')?;
         let mut head = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
         Some(Self {

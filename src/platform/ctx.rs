@@ -2,8 +2,8 @@
 //! a verb that calls out takes it as a further argument.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::bus::Bus;
 use super::crypto;
@@ -31,6 +31,17 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Ctx(Arc<Inner>);
 
+/// A context that somebody else keeps: whoever listens for a program must not keep it alive.
+#[derive(Clone)]
+pub struct WeakCtx(Weak<Inner>);
+
+impl WeakCtx {
+    /// None once the program has ended.
+    pub fn upgrade(&self) -> Option<Ctx> {
+        self.0.upgrade().map(Ctx)
+    }
+}
+
 struct Inner {
     parts: Parts,
     /// Milliseconds and, in the lower 16 bits, a count: the last id that was given.
@@ -40,6 +51,10 @@ struct Inner {
 impl Ctx {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner { parts, last_id: AtomicU64::new(0) }))
+    }
+
+    pub fn downgrade(&self) -> WeakCtx {
+        WeakCtx(Arc::downgrade(&self.0))
     }
 
     /// A fresh id of now, behind all that this process gave before: what is listed by id is listed in the

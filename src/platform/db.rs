@@ -1,5 +1,7 @@
 //! The database port. A write is a closure that can run again; a read takes a connection of its own.
 
+mod look;
+
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -23,6 +25,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How often a write is tried when the database says that somebody else was in the way.
 const WRITE_TRIES: u32 = 5;
+
+pub use look::{Look, Server};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 

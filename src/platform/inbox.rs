@@ -218,6 +218,16 @@ pub async fn overdue(conn: &mut Conn, before_ms: Millis, limit: i64) -> Result<V
     Ok(rows.into_iter().map(|(id, kind)| format!("{id} {kind}")).collect())
 }
 
+/// How long the oldest notice waits to be settled; 0: none does.
+///
+/// # Errors
+/// The database.
+pub async fn lag_ms(conn: &mut Conn, now_ms: Millis) -> Result<Millis> {
+    let (oldest,): (Option<i64>,) =
+        sqlx::query_as("SELECT MIN(received_ms) FROM inbox WHERE state = 'NEW'").fetch_one(conn).await?;
+    Ok(oldest.map_or(0, |received_ms| (now_ms - received_ms).max(0)))
+}
+
 /// How many notices wait for a person.
 ///
 /// # Errors

@@ -11,5 +11,7 @@ pub mod idempotency;
 pub mod inbox;
 pub mod kv;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod test_db;
 pub mod web;
 pub mod worker;

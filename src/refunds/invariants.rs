@@ -103,6 +103,34 @@ pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String
     violations(conn, RULES).await
 }
 
+/// Refunds that are not over, as people watch them.
+pub struct Levels {
+    /// How long the one that is most overdue waits for its next step at the channel.
+    pub lag_ms: Millis,
+    /// Approved, and the channel has not ended them.
+    pub at_channel: i64,
+    /// Somebody has to decide or to act.
+    pub for_people: i64,
+}
+
+/// # Errors
+/// The database.
+pub async fn levels(conn: &mut Conn, now_ms: Millis) -> Result<Levels> {
+    let (at_channel, next_ms): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT COUNT(*), MIN(next_ms) FROM refunds \
+         WHERE status IN ('APPROVED', 'SUBMITTED', 'PROCESSING', 'CLOSED')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (for_people,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM refunds WHERE status IN ('REQUESTED', 'AWAITING_RETURN', 'ABNORMAL', 'MANUAL')",
+    )
+    .fetch_one(conn)
+    .await?;
+    let lag_ms = next_ms.map_or(0, |next_ms| (now_ms - next_ms).max(0));
+    Ok(Levels { lag_ms, at_channel, for_people })
+}
+
 /// Refunds that should have been submitted or asked about long ago.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ mod worker;
 pub use api::{RefundView, RefundsApi, refund_view, refund_views};
 pub use by_system::{on_cancelled_order_paid, on_payment_orphaned};
 pub use decide::{approve, reject, retry, withdraw};
-pub use invariants::{invariants, stuck};
+pub use invariants::{invariants, levels, stuck};
 pub use request::request;
 pub use settle::{NO_MONEY, settle_notice};
 pub use sql::{Refund, RefundLine, by_id, count, find_lines, list, of_order};

@@ -1,6 +1,6 @@
 //! SQL of refunds.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Fault, RefundKind, RefundState};
 use crate::kernel::{
@@ -9,6 +9,7 @@ use crate::kernel::{
 };
 use crate::orders::LineRefund;
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 /// A refund. Money in minor units.
 #[derive(Debug, Clone, FromRow)]
@@ -166,56 +167,58 @@ pub async fn of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Refund>> {
     .await?)
 }
 
-/// Everybody's refunds, newest first.
+/// The refunds of these stores, newest first.
 ///
 /// # Errors
 /// The database.
 pub async fn list(
     conn: &mut Conn,
+    scope: &StoreScope,
     status: Option<RefundState>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Refund>> {
-    let after = after.map_or("~", Cursor::key);
-    let rows: Vec<Refund> = match status {
-        Some(status) => {
-            sqlx::query_as(concat!(
-                "SELECT ",
-                refund_columns!(),
-                " FROM refunds WHERE status = ? AND id < ? ORDER BY id DESC LIMIT ?"
-            ))
-            .bind(status)
-            .bind(after)
-            .bind(limit.and_one())
-            .fetch_all(conn)
-            .await?
-        }
-        None => {
-            sqlx::query_as(concat!(
-                "SELECT ",
-                refund_columns!(),
-                " FROM refunds WHERE id < ? ORDER BY id DESC LIMIT ?"
-            ))
-            .bind(after)
-            .bind(limit.and_one())
-            .fetch_all(conn)
-            .await?
-        }
-    };
+    let mut query = String::from(concat!("SELECT ", refund_columns!(), " FROM refunds WHERE id < ?"));
+    if status.is_some() {
+        query.push_str(" AND status = ?");
+    }
+    query.push_str(&of_stores(scope));
+    query.push_str(" ORDER BY id DESC LIMIT ?");
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
+    if let Some(status) = status {
+        query = query.bind(status);
+    }
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let rows: Vec<Refund> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |refund| refund.id.to_string()))
 }
 
-/// How many refunds are in one of these states.
+/// A condition that narrows refunds to the orders of these stores.
+fn of_stores(scope: &StoreScope) -> String {
+    if scope.is_all() {
+        return String::new();
+    }
+    format!(
+        " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = refunds.order_id{})",
+        scope.condition("orders.store_id")
+    )
+}
+
+/// How many refunds of these stores are in one of these states.
 ///
 /// # Errors
 /// The database.
-pub async fn count(conn: &mut Conn, states: &[RefundState]) -> Result<i64> {
+pub async fn count(conn: &mut Conn, scope: &StoreScope, states: &[RefundState]) -> Result<i64> {
     let mut total = 0;
     for state in states {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM refunds WHERE status = ?")
-            .bind(*state)
-            .fetch_one(&mut *conn)
-            .await?;
+        let query = format!("SELECT COUNT(*) FROM refunds WHERE status = ?{}", of_stores(scope));
+        let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(*state);
+        for store in scope.bound() {
+            query = query.bind(store);
+        }
+        let (count,): (i64,) = query.fetch_one(&mut *conn).await?;
         total += count;
     }
     Ok(total)

@@ -133,7 +133,10 @@ pub async fn send(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
             ctx.metrics.outbound("refund", "ok");
             accepted(ctx, refund, &news).await
         }
-        Err(error) => refused(ctx, refund, error).await,
+        Err(error) => {
+            ctx.metrics.outbound("refund", error.kind());
+            refused(ctx, refund, error).await
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use poem::{Endpoint, Response, Route, endpoint::make, get};
 use serde_json::json;
 
 use super::Surface;
+use crate::platform::bus::BusState;
 use crate::platform::ctx::Ctx;
 
 /// The process is alive.
@@ -28,16 +29,28 @@ async fn readiness(ctx: &Ctx) -> Response {
         Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
         Err(_) => false,
     };
-    // The shop works without the kv tier, only slower: it is named, and not needed.
+    // The shop works without the kv tier, only slower, and events wait for the bus: both are named, and a node
+    // without them is still ready.
     let kv = ctx.kv.get("readyz").await.is_ok();
-    let bus = ctx.bus.is_available();
+    // A node that has not got its first queues is not ready yet.
+    let bus = ctx.bus.state();
+    let (status, is) = match (database, bus) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        (true, BusState::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        (true, BusState::Up) if kv => (StatusCode::OK, "ok"),
+        (true, _) => (StatusCode::OK, "degraded"),
+    };
     let word = |up: bool| if up { "ok" } else { "down" };
-    let status = if database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let bus = match bus {
+        BusState::Up => "ok",
+        BusState::Starting => "starting",
+        BusState::Down => "down",
+    };
     json_response(
         status,
         &json!({
-            "status": word(database),
-            "dependencies": { "database": word(database), "kv": word(kv), "bus": word(bus) },
+            "status": is,
+            "dependencies": { "database": word(database), "kv": word(kv), "bus": bus },
         }),
     )
 }
@@ -56,7 +69,7 @@ pub fn metrics(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
     })
 }
 
-/// `/metrics` alone, for an address of its own.
+/// What a server says of itself, for an address of its own; a worker has no other.
 pub fn metrics_route(app: &Surface) -> Route {
-    Route::new().at("/metrics", get(metrics(app)))
+    Route::new().at("/metrics", get(metrics(app))).at("/healthz", get(alive())).at("/readyz", get(ready(app)))
 }

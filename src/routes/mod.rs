@@ -55,7 +55,7 @@ pub fn routes(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
         route = route.at("/metrics", get(health::metrics(app)));
     }
     let scope = RequestScope(app.ctx.clone());
-    let route = route.data(app.sessions.clone());
+    let route = route.data(app.sessions.clone()).data(openapi::gate());
     match &app.phone_origin {
         Some(origin) => with_phone(route, origin).with(scope).boxed(),
         None => route.with(scope).boxed(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use poem_openapi::{LicenseObject, OpenApiService};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
 use super::Surface;
@@ -19,7 +19,8 @@ use crate::order_views::OrderViewsApi;
 use crate::orders::OrdersApi;
 use crate::payments::PaymentsApi;
 use crate::refunds::RefundsApi;
-use crate::staff::Attempts;
+use crate::staff::roles::{self, Permission};
+use crate::staff::{Attempts, Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
 use crate::stores::StoresApi;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -81,7 +82,7 @@ type AdminApis = (
     admin::users::AdminUsersApi,
     admin::feed::AdminFeedApi,
     admin::refunds::AdminRefundsApi,
-    admin::operations::OperationsApi,
+    admin::operations::OperationsApis,
 );
 
 /// The mini-program's service.
@@ -116,11 +117,22 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::users::AdminUsersApi { ctx: ctx() },
         admin::feed::AdminFeedApi { ctx: ctx(), feed: app.feed.clone() },
         admin::refunds::AdminRefundsApi { ctx: ctx() },
-        admin::operations::OperationsApi { ctx: ctx() },
+        admin::operations::apis(&app.ctx),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)
         .description(ADMIN_TEXT)
         .license(license())
+}
+
+/// Who passes to which operation of the admin's service.
+pub fn gate() -> Gate {
+    let paths = AdminApis::meta().into_iter().flat_map(|api| api.paths);
+    let operations = paths.flat_map(|path| {
+        path.operations.into_iter().filter_map(move |operation| {
+            Some(Operation { method: operation.method, path: path.path.clone(), id: operation.operation_id? })
+        })
+    });
+    Gate::new(operations, admin::scope::in_scope)
 }
 
 fn license() -> LicenseObject {
@@ -144,6 +156,7 @@ fn finished(spec: &str) -> String {
     for operation in operations(&mut document) {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         parameters.into_iter().flatten().for_each(add_example);
+        add_roles(operation);
         add_common_errors(operation);
         plain_names(operation);
         let tags = operation.get("tags").and_then(Value::as_array).into_iter().flatten();
@@ -186,6 +199,19 @@ fn add_example(parameter: &mut Value) {
     }
 }
 
+/// Who may call an operation of store management, from the table that decides it.
+fn add_roles(operation: &mut Value) {
+    let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+    let takes_staff = operation.pointer("/security/0/StaffToken").is_some();
+    let Some(permission) = roles::permission_of(id).filter(|_| takes_staff) else { return };
+    let said = operation.get("description").and_then(Value::as_str).unwrap_or_default();
+    let who = roles::in_words(permission);
+    operation["description"] = match said.split_once("\n\nErrors: ") {
+        Some((says, errors)) => json!(format!("{says}\n\n{who}\n\nErrors: {errors}")),
+        None => json!(format!("{said}\n\n{who}")),
+    };
+}
+
 /// What any operation of this shape can answer, behind what it says itself.
 fn add_common_errors(operation: &mut Value) {
     let parameters = operation.get("parameters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -194,6 +220,13 @@ fn add_common_errors(operation: &mut Value) {
     let mut codes: Vec<&Code> = Vec::new();
     if operation.get("security").is_some() {
         codes.push(&common::UNAUTHENTICATED);
+    }
+    if operation.pointer("/security/0/StaffToken").is_some() {
+        codes.push(&ROLE_NOT_ALLOWED);
+        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        if roles::permission_of(id).is_some_and(Permission::is_of_whole_shop) {
+            codes.push(&STORES_LIMITED);
+        }
     }
     if has_body || parameters.len() > usize::from(has_key) {
         codes.push(&common::INVALID);

@@ -1,10 +1,10 @@
-//! Who sends an admin request: the one place that every operation of the admin passes.
+//! Who sends an admin request, and may they? The one place that every operation of the admin passes.
 
 use poem::Request;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
-use super::{StaffMember, StoreScope, sql};
+use super::{Gate, StaffMember, StoreScope, sql};
 use crate::kernel::{Actor, Failure, Result, common};
 use crate::platform::ctx::Ctx;
 use crate::platform::secrets::token_hash;
@@ -22,7 +22,7 @@ impl StaffAuth {
 
     /// The stores that lists are narrowed to.
     pub fn scope(&self) -> &StoreScope {
-        &StoreScope::All
+        &self.0.scope
     }
 }
 
@@ -31,7 +31,12 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<StaffMember> {
         let ctx: &Ctx = request
             .data()
             .ok_or_else(|| Failure::internal("checking a staff token", "no context in the request"))?;
-        of_token(ctx, &bearer.token).await
+        let gate: &Gate = request
+            .data()
+            .ok_or_else(|| Failure::internal("checking a staff token", "no gate in the request"))?;
+        let member = of_token(ctx, &bearer.token).await?;
+        gate.check(ctx, request, &member).await?;
+        Ok(member)
     };
     member.await.map_err(|failure| Problem(failure).into())
 }

@@ -7,7 +7,9 @@ mod attempts;
 mod auth;
 mod change_password;
 mod first;
+mod gate;
 mod password;
+pub mod roles;
 mod scope;
 mod sign_in;
 mod sign_out;
@@ -17,10 +19,11 @@ pub use attempts::Attempts;
 pub use auth::StaffAuth;
 pub use change_password::change_password;
 pub use first::{FirstAccount, ensure_first};
+pub use gate::{Gate, InScope, Operation};
 pub use scope::StoreScope;
 pub use sign_in::{SignedIn, sign_in};
 pub use sign_out::sign_out;
-pub use sql::{is_signed_in, names};
+pub use sql::{member_of_session, names};
 
 use crate::kernel::{Actor, Result, StaffId, StaffSessionId, codes, text_enum};
 use crate::platform::db::Conn;
@@ -29,6 +32,8 @@ codes! {
     SIGN_IN_FAILED: 401 "sign_in_failed" "User name or password is wrong.";
     SIGN_IN_TOO_OFTEN: 429 "sign_in_too_often" "Too many failed tries for this user name. Wait for `Retry-After` seconds.";
     CURRENT_PASSWORD_WRONG: 403 "current_password_wrong" "The current password is wrong.";
+    ROLE_NOT_ALLOWED: 403 "role_not_allowed" "Your role does not allow this. The operation's description says which roles may call it.";
+    STORES_LIMITED: 403 "stores_limited" "This is of the whole shop, and your account is limited to some stores.";
     PASSWORD_WEAK: 400 "password_weak" "Choose a password of 10 to 128 characters that is not easy to guess.";
 }
 
@@ -50,6 +55,8 @@ pub struct StaffMember {
     pub user_name: String,
     pub name: String,
     pub role: Role,
+    /// The stores that the member is there for.
+    pub scope: StoreScope,
     /// The device that the request came from.
     pub session_id: StaffSessionId,
 }

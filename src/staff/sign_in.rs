@@ -44,6 +44,7 @@ pub async fn sign_in(ctx: &Ctx, attempts: &Attempts, user_name: &str, password: 
         user_name: staff.user_name,
         name: staff.name,
         role: staff.role,
+        scope: staff.scope,
         session_id: session.id.clone(),
     };
     let (session, member_ref, password_hash) = (&session, &member, &staff.password_hash);

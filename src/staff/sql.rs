@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Role, StaffMember};
-use crate::kernel::{Millis, Result, StaffId, StaffSessionId};
+use super::{Role, StaffMember, StoreScope};
+use crate::kernel::{Millis, Result, StaffId, StaffSessionId, StoreId};
 use crate::platform::db::{Conn, changed, inserted};
 
 pub struct NewStaff {
@@ -26,13 +26,22 @@ pub struct NewSession {
 }
 
 /// A member who may sign in.
-#[derive(FromRow)]
 pub struct Credentials {
     pub id: StaffId,
     pub user_name: String,
     pub name: String,
     pub password_hash: String,
     pub role: Role,
+    pub scope: StoreScope,
+}
+
+#[derive(FromRow)]
+struct CredentialsRow {
+    id: StaffId,
+    user_name: String,
+    name: String,
+    password_hash: String,
+    role: Role,
 }
 
 #[derive(FromRow)]
@@ -66,14 +75,52 @@ pub async fn insert(conn: &mut Conn, staff: &NewStaff) -> Result<bool> {
     )
 }
 
+/// The stores of a member; no rows: all of them. An owner's are never limited.
+async fn scope_of(conn: &mut Conn, staff: &StaffId, role: Role) -> Result<StoreScope> {
+    if role == Role::Owner {
+        return Ok(StoreScope::All);
+    }
+    let rows: Vec<(StoreId,)> =
+        sqlx::query_as("SELECT store_id FROM staff_stores WHERE staff_id = ? ORDER BY store_id")
+            .bind(staff)
+            .fetch_all(conn)
+            .await?;
+    if rows.is_empty() {
+        return Ok(StoreScope::All);
+    }
+    Ok(StoreScope::Only(rows.into_iter().map(|(store,)| store).collect()))
+}
+
 pub async fn by_user_name(conn: &mut Conn, user_name: &str) -> Result<Option<Credentials>> {
-    Ok(sqlx::query_as(
+    let row: Option<CredentialsRow> = sqlx::query_as(
         "SELECT id, user_name, name, password_hash, role FROM staff \
          WHERE user_name = ? AND disabled_ms IS NULL",
     )
     .bind(user_name)
-    .fetch_optional(conn)
-    .await?)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Credentials {
+        scope: scope_of(conn, &row.id, row.role).await?,
+        id: row.id,
+        user_name: row.user_name,
+        name: row.name,
+        password_hash: row.password_hash,
+        role: row.role,
+    }))
+}
+
+macro_rules! signed_in {
+    ($by:literal) => {
+        concat!(
+            "SELECT staff.id AS id, staff.user_name AS user_name, staff.name AS name, staff.role AS role, \
+             staff_sessions.id AS session_id FROM staff_sessions \
+             JOIN staff ON staff.id = staff_sessions.staff_id WHERE ",
+            $by,
+            " = ? AND staff_sessions.ended_ms IS NULL \
+             AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL"
+        )
+    };
 }
 
 pub async fn member_of_token(
@@ -81,41 +128,40 @@ pub async fn member_of_token(
     token_hash: &str,
     now_ms: Millis,
 ) -> Result<Option<StaffMember>> {
-    let row: Option<MemberRow> = sqlx::query_as(
-        "SELECT staff.id AS id, staff.user_name AS user_name, staff.name AS name, staff.role AS role, \
-         staff_sessions.id AS session_id FROM staff_sessions \
-         JOIN staff ON staff.id = staff_sessions.staff_id \
-         WHERE staff_sessions.token_hash = ? AND staff_sessions.ended_ms IS NULL \
-         AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL",
-    )
-    .bind(token_hash)
-    .bind(now_ms)
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| StaffMember {
+    let query = sqlx::query_as(signed_in!("staff_sessions.token_hash")).bind(token_hash).bind(now_ms);
+    let row: Option<MemberRow> = query.fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => member(conn, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Whose session it is, as they stand now; `None`: it has ended.
+///
+/// # Errors
+/// The database.
+pub async fn member_of_session(
+    conn: &mut Conn,
+    session: &StaffSessionId,
+    now_ms: Millis,
+) -> Result<Option<StaffMember>> {
+    let query = sqlx::query_as(signed_in!("staff_sessions.id")).bind(session).bind(now_ms);
+    let row: Option<MemberRow> = query.fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => member(conn, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn member(conn: &mut Conn, row: MemberRow) -> Result<StaffMember> {
+    Ok(StaffMember {
+        scope: scope_of(conn, &row.id, row.role).await?,
         id: row.id,
         user_name: row.user_name,
         name: row.name,
         role: row.role,
         session_id: row.session_id,
-    }))
-}
-
-/// Is this session, and whoever's it is, still good?
-///
-/// # Errors
-/// The database.
-pub async fn is_signed_in(conn: &mut Conn, session: &StaffSessionId, now_ms: Millis) -> Result<bool> {
-    let row: Option<(String,)> = sqlx::query_as(
-        "SELECT staff.id FROM staff_sessions JOIN staff ON staff.id = staff_sessions.staff_id \
-         WHERE staff_sessions.id = ? AND staff_sessions.ended_ms IS NULL \
-         AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL",
-    )
-    .bind(session)
-    .bind(now_ms)
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.is_some())
+    })
 }
 
 /// Notes a sign-in, if the account is open and still has this password.

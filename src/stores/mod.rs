@@ -38,6 +38,7 @@ pub use view::StoreView;
 
 use crate::kernel::{Currency, Cursor, Failure, Id, Limit, Millis, Page, Result, StoreId, codes, text_enum};
 use crate::platform::db::Conn;
+use crate::staff::StoreScope;
 
 codes! {
     STORE_NOT_FOUND: 404 "store_not_found" "There is no such store.";
@@ -191,12 +192,17 @@ pub async fn find(conn: &mut Conn, id: &StoreId) -> Result<Option<Store>> {
     sql::find(conn, id).await
 }
 
-/// All stores for staff, in the order in which they were added.
+/// The stores that a member is there for, in the order in which they were added.
 ///
 /// # Errors
 /// The database.
-pub async fn list(conn: &mut Conn, after: Option<&Cursor>, limit: Limit) -> Result<Page<Store>> {
-    let rows = sql::after(conn, after.map_or("", Cursor::key), limit.and_one()).await?;
+pub async fn list(
+    conn: &mut Conn,
+    scope: &StoreScope,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Store>> {
+    let rows = sql::after_in(conn, scope, after.map_or("", Cursor::key), limit.and_one()).await?;
     Ok(Page::cut(rows, limit, |store| store.id.to_string()))
 }
 

@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use super::{OpenHours, SCENE_TAKEN, Store, StoreDetails, StoreKind};
 use crate::kernel::{Currency, Failure, Millis, Result, StoreId};
 use crate::platform::db::{Conn, changed, inserted};
+use crate::staff::StoreScope;
 
 const COLUMNS: &str = "id, kind, name, phone, province, city, district, address, lat, lng, time_zone, hours_json, \
      freight_minor, free_freight_from_minor, currency, scene, image, paused_ms, version, created_ms";
@@ -81,6 +82,17 @@ pub async fn after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Store
         .bind(limit)
         .fetch_all(conn)
         .await?;
+    rows.into_iter().map(Store::try_from).collect()
+}
+
+/// Of these stores.
+pub async fn after_in(conn: &mut Conn, scope: &StoreScope, after: &str, limit: i64) -> Result<Vec<Store>> {
+    let query = select(&format!("WHERE id > ?{} ORDER BY id LIMIT ?", scope.condition("id")));
+    let mut query = sqlx::query_as(query).bind(after);
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let rows: Vec<Row> = query.bind(limit).fetch_all(conn).await?;
     rows.into_iter().map(Store::try_from).collect()
 }
 

@@ -1,58 +1,12 @@
-//! A database with its context, for the unit tests of this feature and of those behind it.
-
-use std::path::PathBuf;
-use std::sync::Arc;
+//! What the unit tests of this feature and of those behind it stand on, and its own.
 
 use super::*;
-use crate::config::Config;
-use crate::kernel::{Actor, Clock, Id};
-use crate::platform::bus::Bus;
-use crate::platform::ctx::{Ctx, Parts};
-use crate::platform::db::Db;
-use crate::platform::kv::Kv;
-use crate::platform::secrets::Secrets;
+use crate::kernel::{Actor, Id};
+use crate::platform::test_db::TestDb;
 
-/// A fresh SQLite database in a folder of its own, removed in the end.
-pub(crate) struct TestDb {
-    pub ctx: Ctx,
-    folder: PathBuf,
-}
-
-impl Drop for TestDb {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Noon of a Monday in Shanghai.
-const NOW_MS: Millis = 1_772_424_000_000;
-
-impl TestDb {
-    pub async fn new() -> Self {
-        let name = crate::platform::crypto::hex(&crate::platform::crypto::random::<8>());
-        let folder = std::env::temp_dir().join(format!("minimall-{name}"));
-        let mut config = Config::defaults().unwrap();
-        config.database.url = format!("sqlite:{}/test.sqlite", folder.display());
-        let db = Db::open(&config.database).await.unwrap();
-        db.migrate().await.unwrap();
-        let clock = Clock::manual(NOW_MS);
-        let ctx = Ctx::new(Parts {
-            db,
-            kv: Kv::embedded(1_000, clock.clone()),
-            bus: Bus::embedded(),
-            clock,
-            secrets: Secrets::new(&config.secrets.master_key).unwrap(),
-            config,
-            metrics: Arc::default(),
-            codes: CODES.to_vec(),
-        });
-        Self { ctx, folder }
-    }
-
-    /// Another process on the same database and kv tier: its own memory.
-    fn another_node(&self) -> Stores {
-        Stores::new(&self.ctx)
-    }
+/// Another process on the same database and kv tier: its own memory.
+fn another_node(db: &TestDb) -> Stores {
+    Stores::new(&db.ctx)
 }
 
 pub(crate) const STAFF: Actor = Actor::System("test");
@@ -137,7 +91,7 @@ async fn rename(db: &TestDb, stores: &Stores, name: &str) -> Store {
 #[tokio::test]
 async fn the_bytes_are_what_the_schema_says() {
     use poem_openapi::types::{ParseFromJSON, ToJSON};
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let list = json(&stores.list(&db.ctx, &query(Some((30.0, 120.0)), 20, None)).await.unwrap());
     for item in list["items"].as_array().unwrap() {
@@ -154,7 +108,7 @@ async fn the_bytes_are_what_the_schema_says() {
 
 #[tokio::test]
 async fn nearest_come_first_and_pages_neither_miss_nor_repeat_while_somebody_walks() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let mut seen = Vec::new();
     let mut cursor = None;
@@ -174,7 +128,7 @@ async fn nearest_come_first_and_pages_neither_miss_nor_repeat_while_somebody_wal
 
 #[tokio::test]
 async fn pages_without_a_place_follow_the_order_of_opening() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let first = stores.list(&db.ctx, &query(None, 3, None)).await.unwrap();
     let cursor = json(&first)["next_cursor"].clone();
@@ -196,7 +150,7 @@ async fn pages_without_a_place_follow_the_order_of_opening() {
 
 #[tokio::test]
 async fn open_now_changes_with_the_minute() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let open = || StoreQuery::parse(None, true, None, None, None).unwrap();
     assert_eq!(names(&stores.list(&db.ctx, &open()).await.unwrap()).len(), 4);
@@ -211,9 +165,9 @@ async fn open_now_changes_with_the_minute() {
 
 #[tokio::test]
 async fn the_writer_and_a_node_that_hears_of_it_never_show_the_old_list() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let writer = shop(&db).await;
-    let (listener, deaf) = (db.another_node(), db.another_node());
+    let (listener, deaf) = (another_node(&db), another_node(&db));
     for node in [&writer, &listener, &deaf] {
         assert_eq!(first_page(&db, node).await, ["s1", "s2", "s3", "s4"]);
     }
@@ -230,9 +184,9 @@ async fn the_writer_and_a_node_that_hears_of_it_never_show_the_old_list() {
 
 #[tokio::test]
 async fn a_write_that_missed_the_kv_tier_is_not_undone_by_it() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let writer = shop(&db).await;
-    let listener = db.another_node();
+    let listener = another_node(&db);
     first_page(&db, &listener).await;
     db.ctx.kv.set_available(false);
     let store = rename(&db, &writer, "new").await;
@@ -241,7 +195,7 @@ async fn a_write_that_missed_the_kv_tier_is_not_undone_by_it() {
     // The kv tier is back with the old list: a node that heard of the write refuses it, and so does one
     // that starts now.
     listener.at_least(store.version);
-    let started = db.another_node();
+    let started = another_node(&db);
     started.start(&db.ctx).await.unwrap();
     for node in [&writer, &listener, &started] {
         assert_eq!(first_page(&db, node).await, ["s1", "new", "s3", "s4"]);
@@ -250,11 +204,11 @@ async fn a_write_that_missed_the_kv_tier_is_not_undone_by_it() {
 
 #[tokio::test]
 async fn a_write_that_changed_nothing_leaves_the_caches_warm() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let store = rename(&db, &stores, "new").await;
     set_paused(&db.ctx, &stores, &STAFF, &store.id, store.version, false).await.unwrap();
-    let started = db.another_node();
+    let started = another_node(&db);
     started.start(&db.ctx).await.unwrap();
     first_page(&db, &started).await;
     let text = db.ctx.metrics.text();
@@ -263,7 +217,7 @@ async fn a_write_that_changed_nothing_leaves_the_caches_warm() {
 
 #[tokio::test]
 async fn without_the_kv_tier_the_database_answers() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     db.ctx.kv.set_available(false);
     assert_eq!(first_page(&db, &stores).await, ["s1", "s2", "s3", "s4"]);
@@ -271,7 +225,7 @@ async fn without_the_kv_tier_the_database_answers() {
 
 #[tokio::test]
 async fn a_second_edit_of_the_same_version_is_refused_and_a_scene_is_unique() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let store = rename(&db, &stores, "new").await;
     let stale = edit(&db.ctx, &stores, &STAFF, &store.id, store.version - 1, &store.details).await;

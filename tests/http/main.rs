@@ -1,6 +1,9 @@
 //! The behaviour of minimall over its HTTP API. Each test has a fresh database, a sandbox of its own that
 //! plays WeChat over real HTTP, and a clock that moves only by hand.
 
+// The futures of a whole program are nested deeply.
+#![recursion_limit = "512"]
+
 mod addresses;
 mod back_office;
 mod callbacks;
@@ -11,18 +14,23 @@ mod corrections;
 mod coupons;
 mod decisions;
 mod docs;
+mod doctor;
 mod failures;
 mod feed;
 mod finding;
 mod input;
+mod keys;
 mod login;
 mod messages;
+mod monitoring;
 mod orders;
 mod payments;
 mod profile;
 mod races;
+mod redis;
 mod refund_channel;
 mod refunds;
+mod roles;
 mod sequences;
 mod shipping;
 mod shipping_batches;

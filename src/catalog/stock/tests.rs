@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernel::Id;
-use crate::stores::tests::{STAFF, TestDb};
+use crate::platform::test_db::TestDb;
+use crate::stores::CODES;
+use crate::stores::tests::STAFF;
 
 fn tail(n: usize) -> String {
     format!("{n:0>26}")
@@ -191,7 +193,7 @@ proptest! {
     fn any_sequence_keeps_the_stock_right(steps in steps()) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let db = TestDb::new().await;
+            let db = TestDb::new(CODES).await;
             let mut model = Model::default();
             for step in &steps {
                 play(&db, &mut model, step).await?;
@@ -208,7 +210,7 @@ proptest! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_items_go_to_as_many_as_there_are() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     supply_of(&db, 1, 5).await.unwrap();
     supply_of(&db, 2, 100).await.unwrap();
     // Named in both orders: what is updated is always in the order of SKU ids.
@@ -232,7 +234,7 @@ async fn the_last_items_go_to_as_many_as_there_are() {
 
 #[tokio::test]
 async fn the_invariants_see_what_is_wrong() {
-    let db = TestDb::new().await;
+    let db = TestDb::new(CODES).await;
     supply_of(&db, 1, 5).await.unwrap();
     lock_lines(&db, 1, &[(1, 2)]).await.unwrap();
     assert!(violations(&db).await.is_empty());

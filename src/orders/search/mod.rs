@@ -18,7 +18,7 @@ use crate::kernel::{
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::staff::StoreScope;
-use sql::{Rest, Way};
+use sql::{OfPhone, Rest, Way};
 
 /// How far back a search looks that has no index of its own, unless it is told.
 const SPAN_MS: Millis = day_ms(92);
@@ -107,19 +107,22 @@ pub async fn search(
 ) -> Result<Page<(Order, Vec<OrderLine>)>> {
     let conn = &mut *ctx.db.reader().await?;
     let (from_ms, until_ms) = filter.span(ctx.clock.now_ms())?;
-    let phone_hash = filter.phone.as_ref().map(|phone| ctx.secrets.index("phone", phone));
-    let users = match &phone_hash {
-        Some(hash) => identity::users_of_phone(conn, hash, USERS_OF_PHONE_MAX).await?,
-        None => Vec::new(),
+    let phone = match &filter.phone {
+        Some(phone) => {
+            let hashes = ctx.secrets.indexes("phone", phone);
+            let users = identity::users_of_phone(conn, &hashes, USERS_OF_PHONE_MAX).await?;
+            Some(OfPhone { hashes, users })
+        }
+        None => None,
     };
     let stores = filter.stores();
-    let ways = ways(filter, stores.as_deref(), phone_hash.as_deref(), &users);
+    let ways = ways(filter, stores.as_deref(), phone.as_ref());
     let rest = Rest {
         stores,
         status: filter.status,
         fulfilment: filter.fulfilment,
         user: filter.user.as_ref(),
-        phone: phone_hash.as_deref().map(|hash| (hash, users.as_slice())),
+        phone: phone.as_ref(),
         pickup_code: filter.pickup_code.as_deref(),
         sku: filter.sku.as_ref(),
         product: filter.product.as_ref(),
@@ -152,17 +155,12 @@ fn before(after: Option<&Cursor>, until_ms: Option<Millis>) -> String {
 }
 
 /// The walks that together pass every order that fits.
-fn ways<'a>(
-    filter: &'a Filter,
-    stores: Option<&[&'a StoreId]>,
-    phone_hash: Option<&'a str>,
-    users: &'a [UserId],
-) -> Vec<Way<'a>> {
+fn ways<'a>(filter: &'a Filter, stores: Option<&[&'a StoreId]>, phone: Option<&'a OfPhone>) -> Vec<Way<'a>> {
     if let Some(ids) = &filter.ids {
         return vec![Way::Ids(ids)];
     }
-    if let Some(hash) = phone_hash {
-        return std::iter::once(Way::Phone(hash)).chain(users.iter().map(Way::User)).collect();
+    if let Some(OfPhone { hashes, users }) = phone {
+        return hashes.iter().map(|hash| Way::Phone(hash)).chain(users.iter().map(Way::User)).collect();
     }
     if let Some(user) = &filter.user {
         return vec![Way::User(user)];

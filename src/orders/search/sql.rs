@@ -25,6 +25,15 @@ pub enum Way<'a> {
     Product(&'a ProductId),
 }
 
+/// A phone number.
+#[derive(Debug)]
+pub struct OfPhone {
+    /// Its keyed hashes, as recipients' numbers stand in orders.
+    pub hashes: Vec<String>,
+    /// The customers who have it.
+    pub users: Vec<UserId>,
+}
+
 /// What else has to fit.
 #[derive(Debug, Default)]
 pub struct Rest<'a> {
@@ -32,8 +41,7 @@ pub struct Rest<'a> {
     pub status: Option<OrderStatus>,
     pub fulfilment: Option<Fulfilment>,
     pub user: Option<&'a UserId>,
-    /// The keyed hash of a phone number, and the people who have it.
-    pub phone: Option<(&'a str, &'a [UserId])>,
+    pub phone: Option<&'a OfPhone>,
     pub pickup_code: Option<&'a str>,
     pub sku: Option<&'a SkuId>,
     pub product: Option<&'a ProductId>,
@@ -77,20 +85,18 @@ impl Query {
         self.binds.push(bind.into());
     }
 
-    /// The end of a condition that was left open.
-    fn or_among(&mut self, column: &str, values: &[&str]) {
-        let places = if values.is_empty() { "NULL".to_owned() } else { vec!["?"; values.len()].join(", ") };
-        self.text.push_str(&format!(" OR {column} IN ({places}))"));
-        self.binds.extend(values.iter().map(|value| Bind::from(*value)));
+    fn among<'a>(&mut self, column: &str, values: impl ExactSizeIterator<Item = &'a str>) {
+        self.text.push_str(" AND");
+        self.values(column, values);
     }
 
-    fn among<'a>(&mut self, column: &str, values: impl ExactSizeIterator<Item = &'a str>) {
+    fn values<'a>(&mut self, column: &str, values: impl ExactSizeIterator<Item = &'a str>) {
         let places = match values.len() {
             // Nothing is among none.
             0 => "NULL".to_owned(),
             count => vec!["?"; count].join(", "),
         };
-        self.text.push_str(&format!(" AND {column} IN ({places})"));
+        self.text.push_str(&format!(" {column} IN ({places})"));
         self.binds.extend(values.map(Bind::from));
     }
 }
@@ -148,10 +154,11 @@ fn add_rest(query: &mut Query, way: &Way<'_>, rest: &Rest<'_>) {
         query.and("o.user_id = ?", user.as_str());
     }
     // Every other way of somebody with this number is the number's or that person's.
-    if let (Way::Ids(_), Some((hash, users))) = (way, rest.phone) {
-        query.and("(o.phone_hash = ?", hash);
-        let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
-        query.or_among("o.user_id", &users);
+    if let (Way::Ids(_), Some(OfPhone { hashes, users })) = (way, rest.phone) {
+        query.among("(o.phone_hash", hashes.iter().map(String::as_str));
+        query.text.push_str(" OR");
+        query.values("o.user_id", users.iter().map(UserId::as_str));
+        query.text.push(')');
     }
     if let Some(code) = rest.pickup_code.filter(|_| !matches!(way, Way::PickupCode(_))) {
         query.and("o.pickup_code = ?", code);

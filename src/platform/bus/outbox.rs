@@ -28,19 +28,19 @@ pub async fn stage(tx: &mut Tx<'_>, ctx: &Ctx, event: &Event, how: Staged<'_>) -
     match (event.kind(), how) {
         (Kind::Normal | Kind::Broadcast, Staged::Now)
         | (Kind::Timed, Staged::At(_))
-        | (Kind::Fifo, Staged::InOrder { .. }) => insert(tx, ctx, event, how).await,
+        | (Kind::Fifo, Staged::InOrder { .. }) => {
+            let row = row(ctx, event, how)?;
+            insert(tx, &row).await?;
+            Ok(row.id)
+        }
         (kind, how) => {
             Err(Failure::internal("staging an event", format!("{} is {kind:?}, not {how:?}", event.name())))
         }
     }
 }
 
-/// The half message of the embedded backend: the row in the same transaction.
-pub(super) async fn stage_half(tx: &mut Tx<'_>, ctx: &Ctx, event: &Event) -> Result<EventId> {
-    insert(tx, ctx, event, Staged::Now).await
-}
-
-async fn insert(tx: &mut Tx<'_>, ctx: &Ctx, event: &Event, how: Staged<'_>) -> Result<EventId> {
+/// The row of an event that is ready to be sent.
+pub(super) fn row<'a>(ctx: &Ctx, event: &'a Event, how: Staged<'a>) -> Result<sql::NewEvent<'a>> {
     let now_ms = ctx.clock.now_ms();
     let (due_ms, fifo) = match how {
         Staged::Now => (now_ms, None),
@@ -48,17 +48,27 @@ async fn insert(tx: &mut Tx<'_>, ctx: &Ctx, event: &Event, how: Staged<'_>) -> R
         Staged::InOrder { key, seq } => (now_ms, Some((key, seq))),
     };
     let body = serde_json::to_string(event).map_err(|e| Failure::internal("writing an event", e))?;
-    let row = sql::NewEvent {
+    Ok(sql::NewEvent {
         id: ctx.new_id(),
-        event,
+        name: event.name(),
+        topic: event.topic(),
+        kind: event.kind().name(),
         fifo,
         due_ms,
+        state: "READY",
+        expected_ms: None,
         now_ms,
         schema_version: SCHEMA_VERSION,
         request_id: telemetry::request_id(),
         body,
-    };
-    sql::insert_event(tx, &row).await?;
+    })
+}
+
+/// Writes the row, and wakes whoever sends it.
+pub(super) async fn insert(tx: &mut Tx<'_>, row: &sql::NewEvent<'_>) -> Result<()> {
+    if !sql::insert_event(tx, row).await? {
+        return Err(Failure::internal("staging an event", format!("{} is there already", row.id)));
+    }
     tx.wake(Work::Bus);
-    Ok(row.id)
+    Ok(())
 }

@@ -180,6 +180,11 @@ impl Pay {
         self.0.platform_certificates && (old || keys.wanted) && keys.may_try(now_ms)
     }
 
+    /// The keys that WeChat Pay's signatures are checked with: id or serial, and when each ends.
+    pub fn known_keys(&self) -> Vec<(String, Option<Millis>)> {
+        self.ring().list()
+    }
+
     fn ring(&self) -> Keyring {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
     }

@@ -91,6 +91,13 @@ impl Keyring {
         self.0.contains_key(&canonical(serial))
     }
 
+    /// Serials and ends, in order.
+    pub fn list(&self) -> Vec<(String, Option<Millis>)> {
+        let mut list: Vec<_> = self.0.iter().map(|(serial, key)| (serial.clone(), key.end_ms)).collect();
+        list.sort();
+        list
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use minimall::app::App;
-use minimall::config::Config;
+use minimall::config::{Config, KvBackend};
 use minimall::kernel::{Clock, Millis};
 use minimall::platform::ctx::Ctx;
 use minimall::sandbox::Sandbox;
@@ -39,7 +39,19 @@ pub fn fresh_config() -> (Config, std::path::PathBuf) {
     config.sandbox.database = folder.join("sandbox.sqlite").display().to_string();
     config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
     config.admin.initial_password = ADMIN_PASSWORD.to_owned();
+    use_test_redis(&mut config, number);
     (config, folder)
+}
+
+/// With `MINIMALL_TEST_REDIS`, the URL of a Redis, everybody keeps their entries there, under a prefix of their own.
+fn use_test_redis(config: &mut Config, number: u64) {
+    let Ok(url) = std::env::var("MINIMALL_TEST_REDIS") else { return };
+    config.kv.backend = KvBackend::Redis;
+    config.kv.urls = vec![url];
+    // Of this run, too: the tests' clock always begins at the same moment.
+    config.kv.key_prefix = format!("t{}.{}.{number}:", Clock::system().now_ms(), std::process::id());
+    // A busy machine is no reason to go on without it here.
+    config.kv.timeout_ms = 5_000;
 }
 
 impl TestApp {

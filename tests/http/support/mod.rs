@@ -4,6 +4,7 @@ mod app;
 mod client;
 mod money;
 mod notice;
+mod staff;
 mod story;
 
 pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};

@@ -1,0 +1,37 @@
+//! What the people who run the shop look at: what waits for them, dead letters, alerts, the outbox, the
+//! audit log.
+
+mod alerts;
+mod audit;
+mod dead_letters;
+mod events;
+mod notices;
+mod payments;
+mod todo;
+
+use crate::platform::ctx::Ctx;
+
+/// All of them.
+pub type OperationsApis = (
+    todo::TodoApi,
+    notices::NoticesApi,
+    payments::PaymentDecisionsApi,
+    dead_letters::DeadLettersApi,
+    alerts::AlertsApi,
+    events::EventsApi,
+    audit::AuditApi,
+);
+
+/// All of them over these ports.
+pub fn apis(ctx: &Ctx) -> OperationsApis {
+    let ctx = || ctx.clone();
+    (
+        todo::TodoApi { ctx: ctx() },
+        notices::NoticesApi { ctx: ctx() },
+        payments::PaymentDecisionsApi { ctx: ctx() },
+        dead_letters::DeadLettersApi { ctx: ctx() },
+        alerts::AlertsApi { ctx: ctx() },
+        events::EventsApi { ctx: ctx() },
+        audit::AuditApi { ctx: ctx() },
+    )
+}

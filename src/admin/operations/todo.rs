@@ -1,0 +1,87 @@
+//! What waits for a person.
+
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+
+use crate::kernel::Result;
+use crate::orders;
+use crate::payments;
+use crate::platform::alerts;
+use crate::platform::bus;
+use crate::platform::ctx::Ctx;
+use crate::platform::db::Conn;
+use crate::platform::inbox;
+use crate::platform::web::{Reply, Tag};
+use crate::refunds::{self, RefundState};
+use crate::shipping;
+use crate::staff::StaffAuth;
+
+/// How much waits for a person.
+#[derive(Debug, Object)]
+pub struct Todo {
+    /// Paid orders that wait for a parcel; those on hold don't count.
+    pub orders_to_ship: i64,
+    /// Uploads of shipping information that WeChat refuses.
+    pub failed_uploads: i64,
+    /// Refunds that wait for a decision.
+    pub refunds_to_decide: i64,
+    /// Refunds that only people can end: MANUAL and ABNORMAL.
+    pub refunds_manual: i64,
+    /// Payments that are not what was asked for.
+    pub mismatched_payments: i64,
+    /// Of the whole shop, so absent for members whose stores are limited, like the next two.
+    #[oai(skip_serializing_if_is_none)]
+    pub alerts: Option<i64>,
+    #[oai(skip_serializing_if_is_none)]
+    pub dead_letters: Option<i64>,
+    /// Notices of the outside that nobody here could settle.
+    #[oai(skip_serializing_if_is_none)]
+    pub parked_notices: Option<i64>,
+}
+
+pub struct TodoApi {
+    pub ctx: Ctx,
+}
+
+#[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Operations")]
+impl TodoApi {
+    /// What waits for a person
+    ///
+    /// Counts, of the member's stores. Changes nothing.
+    ///
+    /// Errors: `unauthenticated`.
+    #[oai(path = "/todo", method = "get", operation_id = "getTodo")]
+    async fn todo(&self, auth: StaffAuth) -> Reply<Json<Todo>> {
+        let (conn, scope) = (&mut *self.ctx.db.reader().await?, auth.scope());
+        let undecided = [RefundState::Requested, RefundState::AwaitingReturn];
+        let manual = [RefundState::Manual, RefundState::Abnormal];
+        let whole_shop = if scope.is_all() { Some(WholeShop::count(conn).await?) } else { None };
+        Ok(Json(Todo {
+            orders_to_ship: orders::count_to_ship(conn, scope).await?,
+            failed_uploads: shipping::count_failed(conn, scope).await?,
+            refunds_to_decide: refunds::count(conn, scope, &undecided).await?,
+            refunds_manual: refunds::count(conn, scope, &manual).await?,
+            mismatched_payments: payments::count_mismatched(conn, scope).await?,
+            alerts: whole_shop.as_ref().map(|counts| counts.alerts),
+            dead_letters: whole_shop.as_ref().map(|counts| counts.dead_letters),
+            parked_notices: whole_shop.as_ref().map(|counts| counts.parked_notices),
+        }))
+    }
+}
+
+/// Counts of what belongs to no store.
+struct WholeShop {
+    alerts: i64,
+    dead_letters: i64,
+    parked_notices: i64,
+}
+
+impl WholeShop {
+    async fn count(conn: &mut Conn) -> Result<Self> {
+        Ok(Self {
+            alerts: alerts::count(conn).await?,
+            dead_letters: bus::count_parked(conn).await?,
+            parked_notices: inbox::count_parked(conn).await?,
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! One customer: browses, claims a coupon, orders, and pays, cancels or leaves it; refunds some of what is paid.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::world::{Choices, World};
+
+const STORE: &str = "sto_00000000000000000000000001";
+/// A template of the demo that everybody may claim.
+const TEMPLATE: &str = "tpl_00000000000000000000000002";
+
+/// A customer of this name, signed in.
+pub async fn sign_in(world: &World, number: usize) -> Option<String> {
+    for turn in 0..60 {
+        let body = json!({ "code": format!("demo:crash-{number}") });
+        let request = world.http.post(world.shop("/api/v1/sessions", number + turn));
+        let request = request.header("Content-Type", "application/json").body(body.to_string());
+        if let Ok(answer) = request.send().await
+            && let Ok(bytes) = answer.bytes().await
+            && let Ok(body) = serde_json::from_slice::<Value>(&bytes)
+            && let Some(token) = body["token"].as_str()
+        {
+            return Some(token.to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    None
+}
+
+struct Customer<'a> {
+    world: &'a World,
+    number: usize,
+    token: String,
+    turn: usize,
+    seed: u64,
+}
+
+impl Customer<'_> {
+    fn key(&self, what: &str) -> String {
+        format!("{what}-{}-{}-{}", self.seed, self.number, self.turn)
+    }
+
+    async fn post(&self, path: &str, what: &str, body: Value) -> Option<Value> {
+        let url = self.world.shop(path, self.number + self.turn);
+        self.world.call(Method::POST, url, Some(&self.token), self.key(what), body).await
+    }
+
+    async fn get(&self, path: &str) -> Option<Value> {
+        let url = self.world.shop(path, self.number + self.turn);
+        let answer = self.world.http.get(url).bearer_auth(&self.token).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// An order that waits for payment.
+    async fn order(&self, address: &Value, choices: &mut Choices) -> Option<String> {
+        self.get("/api/v1/stores?limit=10").await;
+        let sku = format!("sku_{:0>26}", 1 + choices.next(6));
+        let quote = json!({
+            "store_id": STORE, "fulfilment": "DELIVERY", "address_id": address["id"],
+            "lines": [{ "sku_id": sku, "quantity": 1 + choices.next(2) }]
+        });
+        let quote = self.post("/api/v1/quotes", "quote", quote).await?;
+        let token = json!({ "quote_token": quote["quote_token"] });
+        let order = self.post("/api/v1/orders", "order", token).await?;
+        order["id"].as_str().map(str::to_owned)
+    }
+
+    /// Pays at the channel. True: the channel has said that it was paid.
+    async fn pay(&self, id: &str) -> Option<()> {
+        let start = json!({ "provider": "WECHAT_PAY" });
+        let payment = self.post(&format!("/api/v1/orders/{id}/payments"), "pay", start).await?;
+        let params = &payment["request_payment"];
+        let prepay = params["package"].as_str()?.strip_prefix("prepay_id=")?;
+        let pay = self.world.http.post(self.world.sandbox(&format!("/sandbox/payments/{prepay}/pay")));
+        let pay =
+            pay.header("Content-Type", "application/json").body(params.to_string()).send().await.ok()?;
+        pay.status().is_success().then_some(())
+    }
+
+    /// The channel's notice takes a moment: a refund is asked for once it has arrived.
+    async fn is_paid(&self, id: &str) -> bool {
+        for _ in 0..100 {
+            let Some(order) = self.get(&format!("/api/v1/orders/{id}")).await else { return false };
+            if order["pay_status"] == "PAID" {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+}
+
+/// Shops until the round stops.
+pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
+    let mut choices = Choices::new(seed ^ (number as u64 + 1).wrapping_mul(0x517C_C1B7_2722_0A95));
+    let Some(token) = sign_in(&world, number).await else { return };
+    let mut customer = Customer { world: &world, number, token, turn: 0, seed };
+    let told = || world.told.lock().expect("no panic");
+    if let Some(coupon) =
+        customer.post(&format!("/api/v1/coupon-templates/{TEMPLATE}/claims"), "claim", json!({})).await
+        && let Some(id) = coupon["id"].as_str()
+    {
+        told().coupons.push((number, id.to_owned()));
+    }
+    let address = json!({
+        "recipient": "林小满", "phone": "13800138000", "province": "浙江省", "city": "杭州市",
+        "district": "西湖区", "detail": "文三路 100 号"
+    });
+    let mut addresses = customer.get("/api/v1/addresses").await.unwrap_or_default()["items"].clone();
+    if addresses[0]["id"].is_null() {
+        addresses = json!([customer.post("/api/v1/addresses", "address", address).await]);
+    }
+    while !world.stop.load(Ordering::SeqCst) {
+        customer.turn += 1;
+        let Some(id) = customer.order(&addresses[0], &mut choices).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        told().orders.push((number, id.clone()));
+        match choices.next(4) {
+            0 => {
+                let path = format!("/api/v1/orders/{id}/cancel");
+                if customer.post(&path, "cancel", json!({})).await.is_some() {
+                    told().cancelled.push((number, id));
+                }
+            }
+            1 => {}
+            choice => {
+                if customer.pay(&id).await.is_none() {
+                    continue;
+                }
+                told().paid.push((number, id.clone()));
+                if choice == 2 && customer.is_paid(&id).await {
+                    let wish = json!({ "reason": "不想要了" });
+                    let path = format!("/api/v1/orders/{id}/refunds");
+                    if customer.post(&path, "refund", wish).await.is_some() {
+                        told().refunds.push((number, id));
+                    }
+                }
+            }
+        }
+    }
+}

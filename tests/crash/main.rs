@@ -1,0 +1,82 @@
+//! Kills or hangs a random part of the shop at a random moment under load, lets it come back, waits for quiet, and
+//! holds what clients were told against what the database and the channel say, both ways and to the fen. The channel
+//! is a process of its own, so its word is independent. Each round has at least 200 acknowledged writes, and 20 in
+//! flight at the blow; both are printed.
+//!
+//! Embedded, the parts are a server and the channel. Beside `tests/services` they are two servers, a worker, the
+//! channel, MariaDB, Redis, and RocketMQ's name server and broker.
+//!
+//! `MINIMALL_CRASH_ROUNDS` (default 3) and `MINIMALL_CRASH_SEED` (default random, printed) repeat a run;
+//! `MINIMALL_CRASH_BINARY` takes another build of the program.
+
+mod customer;
+mod parts;
+mod promises;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parts::Blow;
+use world::{Choices, World};
+
+const CUSTOMERS: usize = 32;
+const ACKNOWLEDGED_AT_LEAST: usize = 200;
+const IN_FLIGHT_AT_LEAST: usize = 20;
+
+/// Waits until the load is what a round asks for, and then a random moment. Answers what it saw.
+async fn under_load(world: &World, choices: &mut Choices) -> (usize, usize) {
+    let mut extra = choices.next(400);
+    for _ in 0..120_000 {
+        let acknowledged = world.acknowledged.load(Ordering::SeqCst);
+        let in_flight = world.in_flight.load(Ordering::SeqCst);
+        if acknowledged >= ACKNOWLEDGED_AT_LEAST && in_flight >= IN_FLIGHT_AT_LEAST {
+            if extra == 0 {
+                return (acknowledged, in_flight);
+            }
+            extra -= 1;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("the load was never high enough: {}", world.log());
+}
+
+async fn round(world: &Arc<World>, seed: u64) {
+    let mut choices = Choices::new(seed);
+    world.begin_round();
+    let customers: Vec<_> =
+        (0..CUSTOMERS).map(|number| tokio::spawn(customer::shop(world.clone(), number, seed))).collect();
+    let (acknowledged, in_flight) = under_load(world, &mut choices).await;
+    let part = world.parts.pick(&mut choices);
+    let blow =
+        if choices.next(4) == 0 { Blow::Hang { for_ms: 1_000 + choices.next(5_000) } } else { Blow::Kill };
+    println!("seed {seed}: {blow} {part}; {acknowledged} acknowledged writes, {in_flight} in flight");
+    world.parts.strike(&part, blow);
+    if matches!(blow, Blow::Kill) {
+        // The others go on without it for a moment: that is when most can go wrong.
+        tokio::time::sleep(Duration::from_millis(300 + choices.next(1_500))).await;
+    }
+    world.stop.store(true, Ordering::SeqCst);
+    for customer in customers {
+        customer.await.expect("a customer");
+    }
+    if part.is_server() && matches!(blow, Blow::Kill) {
+        world.check("right after the kill").await;
+    }
+    world.parts.bring_back(world, &part, blow).await;
+    promises::are_kept(world).await;
+    world.check("after the round").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_acknowledged_is_lost_when_a_part_dies_or_hangs() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let rounds = number("MINIMALL_CRASH_ROUNDS").unwrap_or(3);
+    let first = number("MINIMALL_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 1_000);
+    let world = World::start().await;
+    for seed in first..first + rounds {
+        round(&world, seed).await;
+    }
+    world.end().await;
+}

@@ -1,0 +1,139 @@
+//! What was promised, against what is there: clients, our books, the channel's books.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::AnyConnection;
+use sqlx::Connection;
+
+use super::customer::sign_in;
+use super::world::World;
+
+/// Paid and refunded in all.
+type Sums = (i64, i64);
+
+/// How long work may take to come to rest: leases of the dead end, pauses of retries, queues that are given anew.
+const QUIET_WITHIN_S: u64 = 180;
+
+async fn read(world: &World, token: &str, path: &str) -> Value {
+    for turn in 0..40 {
+        if let Ok(answer) = world.http.get(world.shop(path, turn)).bearer_auth(token).send().await
+            && answer.status().is_success()
+            && let Ok(bytes) = answer.bytes().await
+        {
+            return serde_json::from_slice(&bytes).expect("JSON");
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("{path} is not answered: {}", world.log());
+}
+
+async fn channel(world: &World, path: &str) -> Vec<Value> {
+    let answer = world.http.get(world.sandbox(path)).send().await.expect("the sandbox answers");
+    let list: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+    let items = if list.is_array() { list } else { list["items"].clone() };
+    items.as_array().cloned().unwrap_or_default()
+}
+
+/// What our books say, and how much work is still on its way.
+async fn our_books(world: &World) -> Result<(Sums, i64), sqlx::Error> {
+    let mut conn = AnyConnection::connect(&world.database_url).await?;
+    let mut one = async |query: &'static str| -> Result<i64, sqlx::Error> {
+        let row: (Option<i64>,) = sqlx::query_as(query).fetch_one(&mut conn).await?;
+        Ok(row.0.unwrap_or_default())
+    };
+    let paid = one("SELECT CAST(SUM(amount_minor) AS SIGNED) FROM payment_records").await?;
+    let refunded = one(
+        "SELECT CAST(SUM(amount_minor) AS SIGNED) FROM refunds WHERE status = 'SUCCEEDED' AND attempt_id IS NOT NULL",
+    )
+    .await?;
+    let mut open = 0;
+    for query in [
+        "SELECT COUNT(*) FROM refunds WHERE status NOT IN ('SUCCEEDED', 'REJECTED', 'WITHDRAWN')",
+        "SELECT COUNT(*) FROM inbox WHERE state = 'NEW'",
+        "SELECT COUNT(*) FROM deliveries WHERE state = 'PENDING'",
+        "SELECT COUNT(*) FROM outbox WHERE state = 'READY' AND kind <> 'TIMED'",
+        "SELECT COUNT(*) FROM orders WHERE status = 'CLOSING'",
+        "SELECT COUNT(*) FROM outbox o WHERE o.state = 'SENT' AND o.event = 'RefundSettled' AND NOT EXISTS \
+         (SELECT 1 FROM deliveries d WHERE d.event_id = o.id)",
+    ] {
+        open += one(query).await?;
+    }
+    conn.close().await?;
+    Ok(((paid, refunded), open))
+}
+
+/// What the channel's books say.
+async fn channel_books(world: &World) -> Sums {
+    let sum = |rows: &[Value], field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum();
+    let mut payments = channel(world, "/sandbox/payments").await;
+    payments.retain(|payment| matches!(payment["trade_state"].as_str(), Some("SUCCESS" | "REFUND")));
+    let mut refunds = channel(world, "/sandbox/refunds").await;
+    refunds.retain(|refund| refund["status"] == "SUCCESS");
+    (sum(&payments, "total"), sum(&refunds, "amount"))
+}
+
+/// Every promise is kept: what was acknowledged is there, and both books say the same to the fen.
+pub async fn are_kept(world: &World) {
+    let mut unequal = None;
+    let mut waited_ms = 0;
+    while waited_ms < QUIET_WITHIN_S * 1_000 {
+        unequal = match our_books(world).await {
+            Ok((ours, open)) => {
+                let theirs = channel_books(world).await;
+                (open > 0 || ours != theirs)
+                    .then(|| format!("ours {ours:?}, the channel's {theirs:?}, {open} open"))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if unequal.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        waited_ms += 250;
+    }
+    assert!(unequal.is_none(), "(paid, refunded): {unequal:?}; {}", world.log());
+    let told = std::mem::take(&mut *world.told.lock().expect("no panic"));
+    let mut tokens = HashMap::new();
+    let mut coupons: HashMap<usize, Vec<Value>> = HashMap::new();
+    for (kind, list) in [
+        ("order", &told.orders),
+        ("paid", &told.paid),
+        ("cancelled", &told.cancelled),
+        ("refund", &told.refunds),
+        ("coupon", &told.coupons),
+    ] {
+        for (number, id) in list {
+            if !tokens.contains_key(number) {
+                tokens.insert(*number, sign_in(world, *number).await.expect("signed in"));
+            }
+            if kind == "coupon" {
+                if !coupons.contains_key(number) {
+                    let list = read(world, &tokens[number], "/api/v1/coupons?limit=100").await;
+                    coupons.insert(*number, list["items"].as_array().cloned().unwrap_or_default());
+                }
+                let there = coupons[number].iter().any(|coupon| coupon["id"].as_str() == Some(id));
+                assert!(there, "acknowledged coupon {id} is gone");
+                continue;
+            }
+            let order = read(world, &tokens[number], &format!("/api/v1/orders/{id}")).await;
+            let kept = match kind {
+                "paid" => order["pay_status"] == "PAID",
+                "cancelled" => matches!(order["status"].as_str(), Some("CLOSED" | "CLOSING")),
+                "refund" => order["refund_status"] == "FULL",
+                _ => order["id"].as_str() == Some(id),
+            };
+            assert!(kept, "acknowledged {kind} of {id}, and now: {order}");
+        }
+    }
+    println!(
+        "  quiet after {:.1} s; kept: {} orders, {} payments, {} cancellations, {} refunds, {} coupons",
+        waited_ms as f64 / 1_000.0,
+        told.orders.len(),
+        told.paid.len(),
+        told.cancelled.len(),
+        told.refunds.len(),
+        told.coupons.len(),
+    );
+}
