@@ -61,6 +61,7 @@ CREATE TABLE shipping_batch_rows (
 -- Lists of orders that staff narrows down: each has an index that is in the order of the list.
 CREATE INDEX orders_store_recent ON orders (store_id, id);
 CREATE INDEX orders_fulfilment ON orders (fulfilment, status, id);
+CREATE INDEX orders_code ON orders (pickup_code, id);
 CREATE INDEX order_lines_product ON order_lines (product_id, order_id);
 CREATE INDEX users_nickname ON users (nickname, id);
 CREATE INDEX users_phone_recent ON users (phone_hash, id);

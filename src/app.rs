@@ -15,13 +15,14 @@ use crate::identity::Sessions;
 use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
 use crate::payments::{Channel, Provider};
 use crate::platform::bus::{self, Bus, Subscription};
+use crate::platform::caches::{self, Caches, Watched, on_cache_dropped};
 use crate::platform::ctx::{Ctx, Parts};
 use crate::platform::db::{Db, Work};
 use crate::platform::inbox::{self, Handler, Inbox};
 use crate::platform::kv::Kv;
 use crate::platform::secrets::Secrets;
 use crate::platform::worker::Worker;
-use crate::platform::{alerts, idempotency};
+use crate::platform::{alerts, idempotency, proposals, web};
 use crate::routes::Surface;
 use crate::sandbox::{self, Sandbox, demo as demo_keys};
 use crate::staff::FirstAccount;
@@ -54,11 +55,14 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 17] = [
+    let tables: [&[&'static Code]; 20] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,
         alerts::CODES,
+        proposals::CODES,
+        web::CODES,
+        caches::CODES,
         staff::CODES,
         identity::CODES,
         addresses::CODES,
@@ -132,11 +136,13 @@ impl App {
         let sessions = Sessions::default();
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
+        let caches = caches(&sessions, &stores);
         let feed = Feed::new(ctx.config.server.feed_connections);
-        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &feed));
+        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &caches, &feed));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
-        let surface = Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, phone_origin };
+        let surface =
+            Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, caches, phone_origin };
         Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: None })
     }
 
@@ -247,10 +253,22 @@ impl App {
     }
 }
 
+/// The caches that people look at and drop.
+fn caches(sessions: &Sessions, stores: &Stores) -> Caches {
+    let mut list: Vec<Arc<dyn Watched>> = stores.caches().into();
+    list.push(Arc::new(sessions.clone()));
+    list.push(Arc::new(shipping::CarriersCache));
+    Caches::new(list)
+}
+
 /// The list of all subscriptions. The sender of an event knows none of them.
-fn subscriptions(sessions: &Sessions, stores: &Stores, feed: &Feed) -> Vec<Subscription> {
-    let (sessions, stores) = (sessions.clone(), stores.clone());
+fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches, feed: &Feed) -> Vec<Subscription> {
+    let (sessions, stores, caches) = (sessions.clone(), stores.clone(), caches.clone());
     let mut list = vec![
+        Subscription::new("platform.cache-dropped", &["CacheDropped"], move |ctx, d| {
+            let caches = caches.clone();
+            Box::pin(async move { on_cache_dropped(&caches, ctx, d).await })
+        }),
         Subscription::new("identity.session-revoked", &["SessionRevoked"], move |_, d| {
             let sessions = sessions.clone();
             Box::pin(async move { identity::on_session_revoked(&sessions, d).await })
@@ -268,6 +286,9 @@ fn subscriptions(sessions: &Sessions, stores: &Stores, feed: &Feed) -> Vec<Subsc
         Subscription::new("orders.completion", &["CompletionDue"], |ctx, d| {
             Box::pin(orders::on_completion_due(ctx, d))
         }),
+        Subscription::new("orders.pickup-reminder", &["PickupReminderDue"], |ctx, d| {
+            Box::pin(orders::on_pickup_reminder_due(ctx, d))
+        }),
         Subscription::new("orders.after-sale", &["AfterSaleEnded"], |ctx, d| {
             Box::pin(orders::on_after_sale_ended(ctx, d))
         }),
@@ -279,6 +300,9 @@ fn subscriptions(sessions: &Sessions, stores: &Stores, feed: &Feed) -> Vec<Subsc
         }),
         Subscription::new("refunds.cancelled", &["CancelledOrderPaid"], |ctx, d| {
             Box::pin(refunds::on_cancelled_order_paid(ctx, d))
+        }),
+        Subscription::new("refunds.return", &["ReturnDue"], |ctx, d| {
+            Box::pin(refunds::on_return_due(ctx, d))
         }),
         Subscription::new("coupons.refund", &["RefundSettled"], |ctx, d| {
             Box::pin(coupons::on_refund_settled(ctx, d))
@@ -297,6 +321,7 @@ fn notice_handlers() -> Inbox {
         Handler::new(payments::PAYMENT_NEWS, |ctx, n| Box::pin(payments::settle_notice(ctx, n))),
         Handler::new(payments::REFUND_NEWS, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
         Handler::new(refunds::NO_MONEY, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
+        Handler::new(refunds::PROOF, |ctx, n| Box::pin(refunds::settle_notice(ctx, n))),
         Handler::new(shipping::PUSH_NEWS, |ctx, n| Box::pin(shipping::settle_notice(ctx, n))),
     ])
 }
@@ -383,8 +408,12 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn sweep(ctx: &Ctx) -> Result<usize> {
-    let done = orders::sweep(ctx).await? + coupons::sweep(ctx).await? + feed::sweep(ctx).await?;
-    let done = done + ctx.bus.heal(ctx).await?;
+    let done = orders::sweep(ctx).await?
+        + coupons::sweep(ctx).await?
+        + refunds::sweep(ctx).await?
+        + staff::sweep(ctx).await?
+        + feed::sweep(ctx).await?
+        + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);
     ctx.db

@@ -3,7 +3,7 @@
 use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
-use crate::platform::{alerts, bus, inbox};
+use crate::platform::{alerts, bus, inbox, proposals};
 use crate::staff::StoreScope;
 use crate::{
     addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds, shipping, staff,
@@ -56,6 +56,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(orders::invariants(conn).await?);
     report.add(payments::invariants(conn).await?);
     report.add(refunds::invariants(conn).await?);
+    report.add(proposals::invariants(conn).await?);
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(feed::invariants(conn).await?);
@@ -108,10 +109,15 @@ pub async fn measure(ctx: &Ctx) -> Result<()> {
 }
 
 async fn waiting(conn: &mut Conn, report: &mut Report) -> Result<()> {
+    let refunds = refunds::waiting(conn, &StoreScope::All).await?;
     report.waiting = vec![
         ("dead letters", bus::count_parked(conn).await?),
         ("parked notices", inbox::count_parked(conn).await?),
         ("mismatched payments", payments::count_mismatched(conn, &StoreScope::All).await?),
+        ("refunds that only people can end", refunds.manual),
+        ("returned goods to look at", refunds.returns_to_check),
+        ("refunds of the channel that fit none here", refunds.discrepancies),
+        ("proposals that wait for a second person", proposals::count_open(conn, None).await?),
         ("open alerts", alerts::count(conn).await?),
     ];
     Ok(())

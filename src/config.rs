@@ -68,6 +68,16 @@ pub enum CompensationPolicy {
     MerchantFault,
 }
 
+/// What a refund gives back when what is kept no longer reaches the minimum spend of the order's coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BelowMinimum {
+    /// What was paid for the units.
+    Keep,
+    /// What was paid, less what the kept units cost without the coupon.
+    Reprice,
+}
+
 section!(
     /// Everything that can be set. The keys are explained in `config.toml`.
     Config {
@@ -137,7 +147,7 @@ section!(Bus {
     timed_ahead_hours: i64,
 });
 section!(Session { token_minutes: i64, refresh_days: i64, staff_token_minutes: i64 });
-section!(Admin { initial_user_name: String, initial_password: String });
+section!(Admin { initial_user_name: String, initial_password: String, invitation_hours: i64 });
 section!(Wechat {
     mode: WechatMode,
     base_url: String,
@@ -174,7 +184,7 @@ section!(WechatPay {
     number_prefix: String,
 });
 section!(SandboxSection { listen: String, database: String });
-section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64 });
+section!(Orders { pay_minutes: i64, complete_days: i64, after_sale_days: i64, pickup_days: i64 });
 section!(Coupons {
     new_user_template: String,
     compensation_template: String,
@@ -183,7 +193,7 @@ section!(Coupons {
     return_before_shipping: bool,
     grace_days: i64,
 });
-section!(Refunds { auto_approve_before_shipping: bool });
+section!(Refunds { auto_approve_before_shipping: bool, return_days: i64, below_minimum_spend: BelowMinimum });
 section!(Sweep { enabled: bool, interval_s: i64 });
 
 impl Config {
@@ -230,9 +240,14 @@ impl Config {
             ("orders.pay_minutes must be from 2 to 1440", (2..=1440).contains(&self.orders.pay_minutes)),
             ("orders.complete_days must be from 1 to 60", (1..=60).contains(&self.orders.complete_days)),
             ("orders.after_sale_days must be from 0 to 90", (0..=90).contains(&self.orders.after_sale_days)),
+            ("orders.pickup_days must be from 1 to 60", (1..=60).contains(&self.orders.pickup_days)),
             (
                 "session.token_minutes must be from 5 to 10080",
                 (5..=10_080).contains(&self.session.token_minutes),
+            ),
+            (
+                "admin.invitation_hours must be from 1 to 720",
+                (1..=720).contains(&self.admin.invitation_hours),
             ),
             ("session.refresh_days must be from 1 to 365", (1..=365).contains(&self.session.refresh_days)),
             (
@@ -282,6 +297,7 @@ impl Config {
                 "database.read_connections must be from 1 to 64",
                 (1..=64).contains(&self.database.read_connections),
             ),
+            ("refunds.return_days must be from 1 to 60", (1..=60).contains(&self.refunds.return_days)),
             ("coupons.grace_days must be from 0 to 365", (0..=365).contains(&self.coupons.grace_days)),
             (
                 "wechat_pay.number_prefix must be 1 to 6 letters or digits",

@@ -89,6 +89,8 @@ events! {
 
     /// Staff has more to read: nodes wake who listens.
     FeedGrew on "feed" as Broadcast { seq: i64 }
+    /// A person dropped a cache, or one key of it: nodes serve nothing of it that was read until then.
+    CacheDropped on "caches" as Broadcast { cache: String, key: Option<String>, at_ms: i64 }
 
     OrderPlaced on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderPaid on "orders" as Fifo { order_id: OrderId, user_id: UserId }
@@ -100,6 +102,12 @@ events! {
     OrderShipped on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId, all: bool }
     /// A parcel is with another carrier, or has another number, than was told before.
     TrackingCorrected on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId }
+    /// It can be fetched.
+    OrderReadyForPickup on "orders" as Fifo { order_id: OrderId, user_id: UserId }
+    /// It was not fetched for a while, and the customer is to be reminded.
+    PickupReminded on "orders" as Fifo { order_id: OrderId, user_id: UserId }
+    /// Staff gave it another price before it was paid.
+    OrderRepriced on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderCompleted on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     OrderFinished on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// The unshipped rest was refunded: what was shipped before is now everything.
@@ -112,13 +120,21 @@ events! {
     CancelledOrderPaid on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     RefundRequested on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
     RefundRejected on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
+    /// The goods are to be sent back before anything is refunded.
+    ReturnRequired on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
+    /// Ended without money, and nobody rejected it: the goods did not come back in time, or it was given up.
+    RefundDropped on "orders" as Fifo { order_id: OrderId, user_id: UserId, refund_id: RefundId }
 
     /// The time to pay is over.
     PaymentDeadline on "order-deadlines" as Timed { order_id: OrderId }
     /// A shipped order is completed unless somebody objects.
     CompletionDue on "order-deadlines" as Timed { order_id: OrderId }
+    /// An order that is ready to be fetched is looked at again.
+    PickupReminderDue on "order-deadlines" as Timed { order_id: OrderId }
     /// The after-sale window is over.
     AfterSaleEnded on "order-deadlines" as Timed { order_id: OrderId }
+    /// Goods that were to come back are to be on their way by now.
+    ReturnDue on "order-deadlines" as Timed { refund_id: RefundId }
 
     /// A refund has ended well. What follows from it was decided when it was settled, and is all here.
     RefundSettled on "refunds" as Half {

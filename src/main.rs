@@ -10,7 +10,7 @@ use minimall::app::App;
 use minimall::config::{Config, Mode, WechatMode};
 use minimall::kernel::{Clock, Failure, Result};
 use minimall::sandbox::{self, Sandbox};
-use minimall::{checks, demo, doctor, routes, telemetry};
+use minimall::{checks, demo, doctor, routes, staff, telemetry};
 
 /// The backend for WeChat mini-program shops: one command, no lost money, no lost messages.
 #[derive(Parser)]
@@ -41,6 +41,11 @@ enum Command {
     Sandbox,
     /// Fill the database with a shop to try things on.
     Demo,
+    /// Give a staff member a new random password, and end their sessions.
+    StaffPassword {
+        /// The user name to sign in with.
+        user_name: String,
+    },
     /// Check every invariant of the database; fail when one is violated.
     Check,
     /// Ask the program of this configuration, on this machine, whether it is ready: for container health checks.
@@ -95,6 +100,13 @@ async fn run(cli: Cli) -> Result<bool> {
                     "The shop was filled before; nothing was changed."
                 }
             );
+            Ok(true)
+        }
+        Command::StaffPassword { user_name } => {
+            let ctx = App::context(config, Clock::system()).await?;
+            ctx.db.migrate().await?;
+            let password = staff::reset_password(&ctx, &user_name).await?;
+            println!("The password of {user_name:?} is {password:?}: told once, change it.");
             Ok(true)
         }
         Command::Check => check(config).await,

@@ -166,6 +166,12 @@ impl Metrics {
         self.cache_age.get_or_create(&[cache]).observe(age_ms.max(0) as f64 / 1_000.0);
     }
 
+    /// How often this tier answered.
+    pub fn cache_reads(&self, cache: &'static str, tier: &'static str) -> u64 {
+        let labels = [("cache", cache.to_owned()), ("tier", tier.to_owned())];
+        self.cache_reads.get_or_create(&labels).get()
+    }
+
     pub fn delivery(&self, subscription: &str, outcome: &'static str) {
         self.deliveries
             .get_or_create(&[("subscription", subscription.to_owned()), ("outcome", outcome.to_owned())])

@@ -7,8 +7,8 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 
 use self::dto::{
-    OfferForm, ProductForm, ProductUpdate, SkuForm, SkuUpdate, StaffOffer, StaffProduct, StaffProductPage,
-    StaffSku, StaffStock, StaffStockMove, StaffStockMoved, StockMoveForm,
+    OfferForm, ProductForm, ProductUpdate, SkuForm, SkuUpdate, SoldOutForm, StaffDiscrepancy, StaffOffer,
+    StaffProduct, StaffProductPage, StaffSku, StaffStock, StaffStockMove, StaffStockMoved, StockMoveForm,
 };
 use crate::catalog::stock::{self, StockQuery};
 use crate::catalog::{self, Adjustment, OfferTerms, PRODUCT_NOT_FOUND, example_product, example_sku};
@@ -152,6 +152,25 @@ impl CatalogAdminApi {
         Ok(Json(offer.into()))
     }
 
+    /// Say that a SKU is sold out in a store
+    ///
+    /// While it is, nobody can order it to be sent or fetched, from the next quote on; goods in a customer's
+    /// hand are sold all the same. Stock and price stay as they are. Setting it to what it is changes nothing.
+    ///
+    /// Errors: `store_not_found`, `sku_not_sold`.
+    #[oai(path = "/stores/:store_id/offers/:sku_id/sold-out", method = "put", operation_id = "setSoldOut")]
+    async fn set_sold_out(
+        &self,
+        auth: StaffAuth,
+        #[oai(example = "example_store")] store_id: Path<StoreId>,
+        #[oai(example = "example_sku")] sku_id: Path<SkuId>,
+        body: Body<SoldOutForm>,
+    ) -> Reply<Json<StaffOffer>> {
+        let offer =
+            catalog::set_sold_out(&self.ctx, &auth.actor(), &store_id, &sku_id, body.sold_out).await?;
+        Ok(Json(offer.into()))
+    }
+
     /// Prices and stock of a store
     ///
     /// Changes nothing. All SKUs, also those that the store does not sell.
@@ -238,5 +257,28 @@ impl CatalogAdminApi {
         let mut conn = self.ctx.db.reader().await?;
         let page = stock::moves(&mut conn, &store_id, &sku_id, cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, StaffStockMove::from))
+    }
+
+    /// Goods that were sold though the stock said none
+    ///
+    /// Changes nothing. Newest first: each is a sale in the store for which the shortfall was supplied. Count
+    /// these goods again, and adjust the stock if need be.
+    ///
+    /// Errors: `invalid_request`.
+    #[oai(path = "/stores/:store_id/discrepancies", method = "get", operation_id = "listDiscrepancies")]
+    async fn list_discrepancies(
+        &self,
+        _auth: StaffAuth,
+        #[oai(example = "example_store")] store_id: Path<StoreId>,
+        /// 1 to 100, 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<Cursor>>,
+    ) -> Reply<Json<List<StaffDiscrepancy>>> {
+        let limit = Limit::parse(limit.0)?;
+        let mut conn = self.ctx.db.reader().await?;
+        let page = stock::discrepancies(&mut conn, &store_id, cursor.0.as_ref(), limit).await?;
+        Ok(List::from_page(page, StaffDiscrepancy::from))
     }
 }

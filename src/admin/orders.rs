@@ -92,7 +92,8 @@ pub struct AdminOrdersApi {
     pub mini: Mini,
 }
 
-fn moment(name: &str, text: Option<String>) -> Result<Option<Millis>> {
+/// A time of RFC 3339 as a parameter gives it.
+pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Millis>> {
     let parse = |text: String| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond);
     text.map(parse)
         .transpose()

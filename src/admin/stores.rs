@@ -6,12 +6,13 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 
-use self::dto::{Picture, SeenVersion, StaffStore, StoreCreate, StoreUpdate};
+use self::dto::{PauseForm, SeenVersion, StaffStore, StoreCreate, StoreUpdate};
+use super::orders::moment;
 use crate::kernel::{Cursor, Failure, Limit, Result, StoreId};
 use crate::platform::ctx::Ctx;
-use crate::platform::web::{Body, Created, List, Reply, Tag};
+use crate::platform::web::{Body, Created, List, Picture, Reply, Tag};
 use crate::staff::StaffAuth;
-use crate::stores::{self, NewStore, STORE_NOT_FOUND, Store, Stores, example_store};
+use crate::stores::{self, NewStore, Pause, STORE_NOT_FOUND, Store, Stores, example_store};
 use crate::wechat::mini::Mini;
 
 pub struct StoresAdminApi {
@@ -93,7 +94,8 @@ impl StoresAdminApi {
 
     /// Pause a store
     ///
-    /// It is still shown, as not open, and takes no orders until it is resumed. Orders that were placed go on.
+    /// It is still shown, as not open, and takes no orders until `until` or until it is resumed. Orders that
+    /// were placed go on and can be fetched. Every node knows at once.
     ///
     /// Errors: `store_not_found`, `version_conflict`.
     #[oai(path = "/stores/:store_id/pause", method = "post", operation_id = "pauseStore")]
@@ -101,9 +103,11 @@ impl StoresAdminApi {
         &self,
         auth: StaffAuth,
         #[oai(example = "example_store")] store_id: Path<StoreId>,
-        body: Body<SeenVersion>,
+        body: Body<PauseForm>,
     ) -> Reply<Json<StaffStore>> {
-        self.set_paused(&auth, &store_id, body.version, true).await
+        let until_ms = moment("/until", body.until.clone())?;
+        let pause = Pause::parse(until_ms, self.ctx.clock.now_ms())?;
+        self.set_paused(&auth, &store_id, body.version, Some(pause)).await
     }
 
     /// Resume a store
@@ -118,7 +122,7 @@ impl StoresAdminApi {
         #[oai(example = "example_store")] store_id: Path<StoreId>,
         body: Body<SeenVersion>,
     ) -> Reply<Json<StaffStore>> {
-        self.set_paused(&auth, &store_id, body.version, false).await
+        self.set_paused(&auth, &store_id, body.version, None).await
     }
 
     /// The QR code of a store
@@ -137,7 +141,8 @@ impl StoresAdminApi {
         width: Query<Option<u32>>,
     ) -> Reply<Picture> {
         let width = width.0.unwrap_or(430);
-        Ok(Picture(stores::qr_code(&self.ctx, &self.mini, &store_id, width).await?))
+        let image = stores::qr_code(&self.ctx, &self.mini, &store_id, width).await?;
+        Ok(Picture::kept_a_day(image.content_type, image.bytes))
     }
 }
 
@@ -152,10 +157,10 @@ impl StoresAdminApi {
         auth: &StaffAuth,
         id: &StoreId,
         version: i64,
-        paused: bool,
+        pause: Option<Pause>,
     ) -> Reply<Json<StaffStore>> {
         let actor = auth.actor();
-        let store = stores::set_paused(&self.ctx, &self.stores, &actor, id, version, paused).await?;
+        let store = stores::set_paused(&self.ctx, &self.stores, &actor, id, version, pause).await?;
         Ok(Json(StaffStore::of(&self.ctx, store)))
     }
 }

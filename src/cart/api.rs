@@ -52,12 +52,12 @@ pub struct CartOffer {
 impl From<Offer> for CartOffer {
     fn from(offer: Offer) -> Self {
         Self {
+            available: offer.orderable(),
             product_id: offer.product_id,
             product_name: offer.product_name,
             sku_name: offer.sku_name,
             image: offer.image,
             price: Money::new(offer.price_minor, offer.currency),
-            available: offer.available,
         }
     }
 }
@@ -113,8 +113,8 @@ pub struct CartApi {
 impl CartApi {
     /// Your cart in a store
     ///
-    /// Each line with what the store offers now, and flags for what has changed: `not_sold`, `out_of_stock`,
-    /// `price`. No line is dropped by itself. Changes nothing.
+    /// Each line with what the store offers now, and flags for what has changed: `not_sold`, `sold_out`,
+    /// `out_of_stock`, `price`. No line is dropped by itself. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`, `store_not_found`.
     #[oai(path = "/cart", method = "get", operation_id = "getCart")]

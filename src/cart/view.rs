@@ -13,6 +13,8 @@ text_enum! {
     pub enum Flag {
         /// The store does not sell it (any more).
         NotSold = "not_sold",
+        /// Staff says that there is none now.
+        SoldOut = "sold_out",
         /// There are fewer than the cart wants; `available` says how many.
         OutOfStock = "out_of_stock",
         /// The price is another one than when the line was last set.
@@ -64,7 +66,9 @@ pub async fn view(ctx: &Ctx, user: &UserId, store: &StoreId) -> Result<Cart> {
 fn flags(line: &CartLine, offer: Option<&Offer>) -> Vec<Flag> {
     let Some(offer) = offer.filter(|offer| offer.on_sale) else { return vec![Flag::NotSold] };
     let mut flags = Vec::new();
-    if offer.available < line.quantity {
+    if offer.sold_out {
+        flags.push(Flag::SoldOut);
+    } else if offer.available < line.quantity {
         flags.push(Flag::OutOfStock);
     }
     if offer.price_minor != line.seen_price_minor {

@@ -77,7 +77,8 @@ impl From<ShelfItem> for ProductSummary {
 
 impl SkuView {
     fn of(offer: Offer, barcode: Option<Barcode>) -> Self {
-        let stock = StockState::of(offer.available);
+        let left = offer.orderable();
+        let stock = StockState::of(left);
         Self {
             id: offer.sku_id,
             product_id: offer.product_id,
@@ -87,7 +88,7 @@ impl SkuView {
             barcode,
             price: Money::new(offer.price_minor, offer.currency),
             stock,
-            left: (stock == StockState::Low).then_some(offer.available),
+            left: (stock == StockState::Low).then_some(left),
         }
     }
 }

@@ -12,6 +12,7 @@ mod browse;
 mod offers;
 mod products;
 mod skus;
+mod sold_out;
 mod sql;
 pub mod stock;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use browse::{ProductPage, ShelfItem, ShelfQuery, by_barcode, on_shelf, produ
 pub use offers::{Offer, OfferTerms, StoreSku, offers, set_offer, write_offer};
 pub use products::{add_product, create_product, edit_product, product, products};
 pub use skus::{add_sku, create_sku, edit_sku, sku, skus_of};
+pub use sold_out::set_sold_out;
 pub use stock::invariants;
 
 use crate::kernel::{Failure, Id, Millis, ProductId, Result, SkuId, StoreId, codes, text_enum};
@@ -34,6 +36,7 @@ codes! {
     PRODUCT_NOT_FOUND: 404 "product_not_found" "There is no such product, or this store does not sell it now.";
     SKU_NOT_FOUND: 404 "sku_not_found" "There is no such SKU.";
     SKU_NOT_SOLD: 409 "sku_not_sold" "This store does not sell that SKU now. `field` names the line, if there are several.";
+    SOLD_OUT: 409 "sold_out" "The store has sold out of that SKU for now. `sku_id` names it.";
     BARCODE_TAKEN: 409 "barcode_taken" "Another SKU has this barcode.";
     TOO_MANY_SKUS: 409 "too_many_skus" "A product can have at most 100 SKUs.";
     OUT_OF_STOCK: 409 "out_of_stock" "There is not enough left. `sku_id` names the SKU, `available` how many there are.";

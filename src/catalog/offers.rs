@@ -22,8 +22,17 @@ pub struct Offer {
     pub currency: Currency,
     /// False: not to be bought now.
     pub on_sale: bool,
-    /// How many can be bought.
+    /// Staff says that there is none, whatever the stock says.
+    pub sold_out: bool,
+    /// How many the stock has.
     pub available: i64,
+}
+
+impl Offer {
+    /// How many can be ordered to be sent or fetched.
+    pub fn orderable(&self) -> i64 {
+        if self.sold_out { 0 } else { self.available }
+    }
 }
 
 /// Price and sale of a SKU in a store, as staff sees and sets it.
@@ -33,7 +42,9 @@ pub struct StoreSku {
     pub sku_id: SkuId,
     pub price: Money,
     pub on_sale: bool,
-    /// 1 at first.
+    /// See [`super::set_sold_out`].
+    pub sold_out: bool,
+    /// Of price and sale; 1 at first.
     pub version: i64,
 }
 
@@ -103,6 +114,7 @@ pub async fn write_offer(
         sku_id: sku.clone(),
         price: terms.price,
         on_sale: terms.on_sale,
+        sold_out: before.as_ref().is_some_and(|row| row.sold_out),
         version: there + 1,
     };
     let now_ms = ctx.clock.now_ms();

@@ -39,7 +39,7 @@ pub use template::{
     Claimable, Issue, NewTemplate, Template, TemplateEdit, claimable, create_template, edit_template,
     find_template, list_templates,
 };
-pub use usable::{Unusable, Usable, Wanted, terms, usable};
+pub use usable::{Unusable, Usable, Wanted, terms, usable, used_by};
 pub use validity::Validity;
 pub use view::{CouponDetail, find, list};
 pub use void::void;

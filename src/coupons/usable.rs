@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::view::with_templates;
-use super::{COUPON_NOT_FOUND, CouponDetail, Reason, not_usable, reason_of, sql};
+use super::{COUPON_NOT_FOUND, CouponDetail, CouponStatus, Reason, not_usable, reason_of, sql};
 use crate::catalog;
-use crate::kernel::{CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, day_ms};
+use crate::kernel::{CouponId, Currency, Failure, Millis, OrderId, Result, SkuId, StoreId, UserId, day_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::pricing::{CouponTerms, FreightTerms, LineIn, Unmet, price};
@@ -73,6 +73,16 @@ pub async fn terms(
             }
         })
         .collect()
+}
+
+/// The terms of the coupons that a paid order has used.
+///
+/// # Errors
+/// The database.
+pub async fn used_by(conn: &mut Conn, order: &OrderId) -> Result<Vec<CouponTerms>> {
+    let coupons = sql::held_by(conn, order, CouponStatus::Used).await?;
+    let details = with_templates(conn, coupons).await?;
+    Ok(details.iter().map(|detail| detail.template.terms_of(&detail.coupon.id)).collect())
 }
 
 /// Sorts a user's coupons for a basket, at the prices of now. Nothing is reserved.

@@ -5,12 +5,17 @@
 //! [`LOCAL_MS`]: its verb leaves a tombstone in kv that a slower reader can't write over. Should kv have been
 //! unreachable in that very moment, an entry that it kept is still believed for [`KV_MS`] at most.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::{Session, sql, tokens};
 use crate::kernel::{Millis, Result, SessionId, UserId, minute_ms};
+use crate::platform::caches::{CacheState, Watched};
 use crate::platform::ctx::Ctx;
+use crate::platform::db::BoxFuture;
 use crate::platform::secrets::token_hash;
 
 /// How long this process answers from its memory.
@@ -45,11 +50,17 @@ struct Held {
 pub struct Sessions {
     live: Cache<String, Held>,
     ended: Cache<SessionId, ()>,
+    /// What was read until then is not believed any more: a person dropped it.
+    dropped_ms: Arc<AtomicI64>,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { live: Cache::new(SESSIONS_MAX), ended: Cache::new(SESSIONS_MAX) }
+        Self {
+            live: Cache::new(SESSIONS_MAX),
+            ended: Cache::new(SESSIONS_MAX),
+            dropped_ms: Arc::new(AtomicI64::new(Millis::MIN)),
+        }
     }
 }
 
@@ -89,6 +100,7 @@ impl Sessions {
     async fn known(&self, ctx: &Ctx, hash: &str, now_ms: Millis) -> Option<Entry> {
         if let Some(held) = self.live.get(hash).await
             && is_recent(held.since_ms, now_ms, LOCAL_MS)
+            && !self.is_dropped(&held.entry)
         {
             ctx.metrics.cache_read("sessions", "local", now_ms - held.entry.read_ms);
             return Some(held.entry);
@@ -98,12 +110,16 @@ impl Sessions {
         if entry.ended {
             return Some(entry);
         }
-        if !is_recent(entry.read_ms, now_ms, KV_MS) {
+        if !is_recent(entry.read_ms, now_ms, KV_MS) || self.is_dropped(&entry) {
             return None;
         }
         ctx.metrics.cache_read("sessions", "kv", now_ms - entry.read_ms);
         self.hold(hash, &entry, now_ms).await;
         Some(entry)
+    }
+
+    fn is_dropped(&self, entry: &Entry) -> bool {
+        entry.read_ms <= self.dropped_ms.load(Ordering::SeqCst)
     }
 
     async fn load(&self, ctx: &Ctx, hash: &str, now_ms: Millis) -> Result<Option<Entry>> {
@@ -135,6 +151,20 @@ impl Sessions {
     pub(super) async fn forget_token(&self, ctx: &Ctx, replaced: &sql::Ended) {
         self.live.invalidate(&replaced.token_hash).await;
         bury(ctx, replaced).await;
+    }
+}
+
+impl Watched for Sessions {
+    fn state(&self) -> CacheState {
+        CacheState::of("sessions", self.live.iter().map(|(_, held)| held.entry.read_ms))
+    }
+
+    /// As a whole: in kv nothing lives long, and the tombstones of what ended must stay.
+    fn forget<'x>(&'x self, _: &'x Ctx, _: Option<&'x str>, at_ms: Millis) -> BoxFuture<'x, ()> {
+        Box::pin(async move {
+            self.dropped_ms.fetch_max(at_ms, Ordering::SeqCst);
+            self.live.invalidate_all();
+        })
     }
 }
 

@@ -88,6 +88,8 @@ ids! {
     StaffId = "stf";
     /// A signed-in device of a staff member.
     StaffSessionId = "sts";
+    /// An invitation to become a staff member.
+    StaffInvitationId = "inv";
     AddressId = "adr";
     StoreId = "sto";
     ProductId = "prd";
@@ -103,12 +105,20 @@ ids! {
     RefundId = "rfd";
     /// One submission of refunds to the channel: one out_refund_no.
     SubmissionId = "sub";
+    /// A photo of a refund.
+    RefundPhotoId = "rph";
+    /// Money that the channel refunded, and that fits no refund here.
+    DiscrepancyId = "dis";
+    /// What one person proposes and another confirms.
+    ProposalId = "prp";
     ParcelId = "par";
     /// A file of parcels.
     ShippingBatchId = "bat";
     /// A notice in the app.
     NoticeId = "ntc";
     EventId = "evt";
+    /// A failed try of a delivery.
+    DeliveryTryId = "dlt";
     InboxId = "inb";
     AuditId = "aud";
     /// Something that needs a person's eyes.

@@ -6,6 +6,7 @@ mod failure;
 mod id;
 mod money;
 mod page;
+pub mod qr;
 mod text;
 
 pub use actor::Actor;

@@ -4,11 +4,12 @@
 use super::NoticeKind;
 use crate::events::Event;
 use crate::kernel::{Currency, Failure, Millis, OrderId, Result};
-use crate::orders::{self, CloseReason, Order};
+use crate::orders::{self, CloseReason, Fulfilment, Order, OrderStatus};
 use crate::payments;
 use crate::platform::db::Conn;
-use crate::refunds::{self, Refund, RefundKind};
+use crate::refunds::{self, Refund, RefundKind, RefundState};
 use crate::shipping::{self, Parcel};
+use crate::stores::{self, Store};
 use crate::wechat::mini::{message_amount, message_time};
 
 /// A value of a `thing` key has at most this many characters.
@@ -41,10 +42,15 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
         | Event::OrderClosed { order_id, .. }
         | Event::OrderShipped { order_id, .. }
         | Event::TrackingCorrected { order_id, .. }
+        | Event::OrderReadyForPickup { order_id, .. }
+        | Event::PickupReminded { order_id, .. }
+        | Event::OrderRepriced { order_id, .. }
         | Event::OrderFinished { order_id, .. }
         | Event::PaymentFailed { order_id, .. }
         | Event::PaymentOrphaned { order_id, .. }
         | Event::RefundRejected { order_id, .. }
+        | Event::ReturnRequired { order_id, .. }
+        | Event::RefundDropped { order_id, .. }
         | Event::RefundSettled { order_id, .. } => order_id,
         _ => return Ok(None),
     };
@@ -67,6 +73,20 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
             let parcel = parcel.ok_or_else(|| missing(order_id, "parcel"))?;
             Some(tracking_corrected(&subject, &parcel))
         }
+        Event::OrderRepriced { .. } if subject.order.status != OrderStatus::PendingPayment => None,
+        Event::OrderRepriced { .. } => Some(repriced(&subject)),
+        // Fetched meanwhile: there is nothing to be told any more.
+        Event::OrderReadyForPickup { .. } | Event::PickupReminded { .. }
+            if subject.order.pickup_code_open.is_none() =>
+        {
+            None
+        }
+        Event::OrderReadyForPickup { .. } | Event::PickupReminded { .. } => {
+            let store = stores::find(conn, &subject.order.store_id).await?;
+            let store = store.ok_or_else(|| missing(order_id, "store"))?;
+            let again = matches!(event, Event::PickupReminded { .. });
+            Some(ready(&subject, &store, again))
+        }
         Event::OrderFinished { .. } => Some(finished(&subject)),
         Event::PaymentFailed { .. } => Some(payment_failed(&subject)),
         Event::PaymentOrphaned { attempt_id, .. } => {
@@ -74,10 +94,16 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
             let record = record.ok_or_else(|| missing(order_id, "payment record"))?;
             Some(payment_orphaned(&subject, record.amount_minor))
         }
-        Event::RefundRejected { refund_id, .. } => {
+        Event::RefundRejected { refund_id, .. }
+        | Event::ReturnRequired { refund_id, .. }
+        | Event::RefundDropped { refund_id, .. } => {
             let refund = refunds::by_id(conn, refund_id).await?;
             let refund = refund.ok_or_else(|| missing(order_id, "refund"))?;
-            Some(refund_rejected(&subject, &refund))
+            Some(match event {
+                Event::RefundRejected { .. } => refund_rejected(&subject, &refund),
+                Event::ReturnRequired { .. } => return_required(&subject, &refund),
+                _ => refund_dropped(&subject, &refund),
+            })
         }
         Event::RefundSettled { refund_id, compensation_template, .. } => {
             let refund = refunds::by_id(conn, refund_id).await?;
@@ -105,11 +131,15 @@ async fn subject(conn: &mut Conn, id: &OrderId) -> Result<Subject> {
 fn goods(name: &str, units: i64) -> String {
     let rest = if units > 1 { format!("等{units}件商品") } else { String::new() };
     let room = THING_CHARS_MAX - rest.chars().count().min(THING_CHARS_MAX);
-    let short: String = match name.chars().count() > room {
-        true => name.chars().take(room.saturating_sub(1)).chain(['…']).collect(),
-        false => name.to_owned(),
-    };
-    short + &rest
+    short(name, room) + &rest
+}
+
+/// At most so many characters, the last one says that there were more.
+fn short(text: &str, chars_max: usize) -> String {
+    match text.chars().count() > chars_max {
+        true => text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
 }
 
 impl Subject {
@@ -149,11 +179,28 @@ fn wait_pay(subject: &Subject) -> Note {
     }
 }
 
+/// It costs something else now, and is to be paid anew.
+fn repriced(subject: &Subject) -> Note {
+    let amount = subject.amount(subject.order.payable_minor);
+    let until = message_time(subject.order.pay_before_ms);
+    Note {
+        kind: NoticeKind::WaitPay,
+        title: "订单价格已修改",
+        body: format!("{}：商家修改了价格，现在共 {amount}，请在 {until} 前付款。", subject.goods),
+        values: subject.values(vec![
+            ("amount3", amount),
+            ("time4", until),
+            ("thing5", "商家修改了价格，请重新付款".to_owned()),
+        ]),
+    }
+}
+
 fn cancelled(subject: &Subject, reason: &str) -> Note {
-    let why = match reason {
-        "user" => "你取消了订单",
-        "staff" => "商家取消了订单",
-        _ => "超时未付款",
+    let why = match (reason, &subject.order.close_note) {
+        ("user", _) => "你取消了订单".to_owned(),
+        ("staff", Some(note)) => format!("商家取消：{note}"),
+        ("staff", None) => "商家取消了订单".to_owned(),
+        _ => "超时未付款".to_owned(),
     };
     let coupon = if subject.order.coupon_id.is_some() {
         "使用的优惠券已退回券包，有效期不变。"
@@ -166,7 +213,7 @@ fn cancelled(subject: &Subject, reason: &str) -> Note {
         body: format!("{}：{why}。{coupon}", subject.goods),
         values: subject.values(vec![
             ("amount3", subject.amount(subject.order.payable_minor)),
-            ("thing4", why.to_owned()),
+            ("thing4", short(&why, THING_CHARS_MAX)),
             ("time5", subject.at(subject.order.closed_ms)),
         ]),
     }
@@ -206,11 +253,38 @@ fn tracking_corrected(subject: &Subject, parcel: &Parcel) -> Note {
     }
 }
 
+/// It can be fetched: where, and by which code.
+fn ready(subject: &Subject, store: &Store, again: bool) -> Note {
+    let code = subject.order.pickup_code.clone().unwrap_or_default();
+    let (title, tip) = match again {
+        false => ("商品已备好，请来取货", "请凭取货码到店取货"),
+        true => ("你的商品还在门店等你", "商品已备好多时，请尽快取货"),
+    };
+    Note {
+        kind: NoticeKind::Confirm,
+        title,
+        body: format!(
+            "{}：取货码 {code}，{}（{}，电话 {}）。{tip}。",
+            subject.goods,
+            store.name,
+            store.whole_address(),
+            store.phone
+        ),
+        values: subject.values(vec![
+            ("thing3", short(&store.name, THING_CHARS_MAX)),
+            ("character_string4", code),
+            ("thing5", tip.to_owned()),
+        ]),
+    }
+}
+
 fn paid(subject: &Subject) -> Note {
     let amount = subject.amount(subject.order.paid_minor);
-    let tip = match subject.order.ship_hold_ms {
-        Some(_) => "订单已取消，款项将原路退回",
-        None => "我们会尽快为你发货",
+    let tip = match (subject.order.ship_hold_ms, subject.order.fulfilment) {
+        (Some(_), _) => "订单已取消，款项将原路退回",
+        (None, Fulfilment::Delivery) => "我们会尽快为你发货",
+        (None, Fulfilment::Pickup) => "备好后会通知你到店取货",
+        (None, Fulfilment::InStore) => "请在出口出示订单里的取货码",
     };
     Note {
         kind: NoticeKind::Pay,
@@ -283,6 +357,32 @@ fn refund_rejected(subject: &Subject, refund: &Refund) -> Note {
         kind: NoticeKind::RefundRejected,
         title: "退款申请未通过",
         body: format!("{}的退款申请未通过{why}。如有疑问请联系商家。", subject.goods),
+        values: Vec::new(),
+    }
+}
+
+fn return_required(subject: &Subject, refund: &Refund) -> Note {
+    let until = subject.at(refund.return_before_ms);
+    Note {
+        kind: NoticeKind::ReturnRequired,
+        title: "请寄回商品",
+        body: format!(
+            "{}的退款申请已受理，请在 {until} 前寄回商品并填写运单号：{}",
+            subject.goods, refund.note
+        ),
+        values: Vec::new(),
+    }
+}
+
+fn refund_dropped(subject: &Subject, refund: &Refund) -> Note {
+    let what = match refund.status {
+        RefundState::GivenUp => "退款未能完成，请联系商家",
+        _ => "的退款申请已关闭：未在期限内寄回商品",
+    };
+    Note {
+        kind: NoticeKind::RefundDropped,
+        title: "退款已关闭",
+        body: format!("{}{what}。", subject.goods),
         values: Vec::new(),
     }
 }

@@ -44,6 +44,10 @@ text_enum! {
         PaymentOrphaned = "payment_orphaned",
         RefundRejected = "refund_rejected",
         TrackingCorrected = "tracking_corrected",
+        /// The goods are to be sent back first.
+        ReturnRequired = "return_required",
+        /// A refund ended without money, and nobody rejected it.
+        RefundDropped = "refund_dropped",
     }
 }
 
@@ -83,9 +87,12 @@ impl NoticeKind {
             Self::Pay => &templates.pay,
             Self::Finished => &templates.finished,
             Self::Refund => &templates.refund,
-            Self::PaymentFailed | Self::PaymentOrphaned | Self::RefundRejected | Self::TrackingCorrected => {
-                return None;
-            }
+            Self::PaymentFailed
+            | Self::PaymentOrphaned
+            | Self::RefundRejected
+            | Self::TrackingCorrected
+            | Self::ReturnRequired
+            | Self::RefundDropped => return None,
         };
         Some(id.as_str()).filter(|id| !id.is_empty())
     }

@@ -13,10 +13,15 @@ const EVENTS: &[&str] = &[
     "OrderClosed",
     "OrderShipped",
     "TrackingCorrected",
+    "OrderReadyForPickup",
+    "PickupReminded",
+    "OrderRepriced",
     "OrderFinished",
     "PaymentFailed",
     "PaymentOrphaned",
     "RefundRejected",
+    "ReturnRequired",
+    "RefundDropped",
     "RefundSettled",
 ];
 

@@ -7,7 +7,7 @@ use poem_openapi::Object;
 use serde_json::Value;
 
 use crate::kernel::{Currency, StaffId, rfc3339};
-use crate::orders::{OrderMove as M, OrderStatus, TimelineRow};
+use crate::orders::{Fulfilment, OrderMove as M, OrderStatus, TimelineRow};
 
 /// Something that happened to an order.
 #[derive(Debug, Object)]
@@ -47,11 +47,11 @@ pub struct StaffTimelineEntry {
     pub request_id: String,
 }
 
-/// What a customer reads of a timeline.
-pub fn for_customer(rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
+/// What the customer reads of a timeline.
+pub fn for_customer(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<TimelineEntry> {
     let entry = |row: TimelineRow| {
-        let text = text(row.event, &row.actor_kind, &detail(&row))?;
-        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text: text.to_owned() })
+        let text = sentence(fulfilment, row.event, &row.actor_kind, &detail(&row))?;
+        Some(TimelineEntry { at: rfc3339(row.at_ms), code: row.event, text })
     };
     rows.into_iter().filter_map(entry).collect()
 }
@@ -95,13 +95,18 @@ pub fn staff_in(rows: &[TimelineRow]) -> Vec<StaffId> {
 }
 
 /// What staff reads of a timeline.
-pub fn for_staff(rows: Vec<TimelineRow>, names: &Names, currency: Currency) -> Vec<StaffTimelineEntry> {
+pub fn for_staff(
+    fulfilment: Fulfilment,
+    rows: Vec<TimelineRow>,
+    names: &Names,
+    currency: Currency,
+) -> Vec<StaffTimelineEntry> {
     let entry = |row: TimelineRow| {
         let detail = detail(&row);
         StaffTimelineEntry {
             seq: row.seq,
             at: rfc3339(row.at_ms),
-            text: text(row.event, &row.actor_kind, &detail).map(str::to_owned),
+            text: sentence(fulfilment, row.event, &row.actor_kind, &detail),
             summary: summary(row.event, &detail, currency),
             reason: reason(&detail),
             actor_name: names.of(&row.actor_kind, &row.actor_id),
@@ -130,7 +135,9 @@ fn summary(event: M, detail: &Value, currency: Currency) -> String {
         M::PlacedFree => "提交订单，无需付款",
         M::PaymentStarted => "发起付款",
         M::PaymentEnded => "这次付款已结束，没有付成",
+        M::RepriceRequested => "准备改价：先在支付渠道关闭付款",
         M::Repriced => "修改价格",
+        M::RepriceDropped => "改价作废",
         M::PaymentSucceeded => return with_amount("付款成功", "实付", &detail["amount_minor"], currency),
         M::Cancelled => cancelled_by(detail),
         M::Closing => "取消中：先在支付渠道关闭付款",
@@ -172,6 +179,15 @@ fn summary(event: M, detail: &Value, currency: Currency) -> String {
             );
         }
         M::PaymentMismatched => "收到与订单不符的付款，等待人工处理",
+        M::PaymentReviewed => "人工核对了与订单不符的付款",
+        M::ReturnRequired => "要求顾客先寄回商品",
+        M::ReturnSent => "顾客已寄出退货",
+        M::RefundRetried => "立即重试退款",
+        M::RefundStuck => "退款需要人工处理",
+        M::RefundDiffers => "渠道退款与本地记录不符",
+        M::Proposed => "提出处理方案，等待另一人确认",
+        M::ProposalConfirmed => "确认了另一人的处理方案",
+        M::ProposalDeclined => "否决了另一人的处理方案",
         M::TrackingCorrected => return corrected(detail),
         M::OwnerChanged => "订单转到另一位顾客名下",
         M::NoteAdded => "添加备注",
@@ -217,54 +233,90 @@ fn detail(row: &TimelineRow) -> Value {
     serde_json::from_str(&row.detail).unwrap_or_default()
 }
 
+/// The move in the customer's words, with the reason where the customer is owed one.
+fn sentence(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> Option<String> {
+    let text = text(fulfilment, event, actor_kind, detail)?;
+    let why = match event {
+        M::RefundEnded if detail["outcome"] == "REJECTED" => detail["reason"].as_str().unwrap_or_default(),
+        _ => "",
+    };
+    Some(if why.is_empty() { text } else { format!("{text}：{why}") })
+}
+
 /// The move in the customer's words; `None`: it is nothing to the customer.
-fn text(event: M, actor_kind: &str, detail: &Value) -> Option<&'static str> {
-    Some(match event {
+fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> Option<String> {
+    let fixed = match event {
+        M::Cancelled | M::CloseConfirmed | M::ClosedByStaff => return Some(cancelled(detail)),
         M::Placed => "订单已提交，等待付款",
         M::PlacedFree => "订单已提交，无需付款",
         M::Repriced => "商家修改了订单价格",
-        M::PaymentSucceeded => "付款成功，等待发货",
-        M::Cancelled | M::CloseConfirmed | M::ClosedByStaff => cancelled(detail),
+        M::PaymentSucceeded => match fulfilment {
+            Fulfilment::Delivery => "付款成功，等待发货",
+            Fulfilment::Pickup => "付款成功，等待门店备货",
+            Fulfilment::InStore => "付款成功，请在出口出示取货码",
+        },
         M::Closing => "订单取消中，正在确认没有付款",
-        M::HoldReleased => "订单恢复处理，等待发货",
+        M::HoldReleased if fulfilment == Fulfilment::Delivery => "订单恢复处理，等待发货",
+        M::HoldReleased => "订单恢复处理，等待取货",
         M::ShippedPart => "部分商品已发货",
         M::ShippedAll => "商品已全部发货",
         M::RestRefunded => "未发货的商品已退款，其余已全部发货",
         M::ReadyForPickup => "商品已备好，可以到店取货",
-        M::PickedUp | M::ExitChecked => "商品已交到你手中",
+        M::PickedUp => "商品已取走",
+        M::ExitChecked => "商品已核对，欢迎再来",
         M::RefundedWhole => "已全额退款，订单关闭",
         M::RefundedAfterwards => "已全额退款",
         M::Completed if actor_kind == "user" => "你已确认收货",
         M::Completed => "已自动确认收货",
         M::Finished => "售后期结束，订单完成",
-        M::RefundRequested => "退款申请已提交",
+        M::RefundRequested if actor_kind == "user" => "退款申请已提交",
+        M::RefundRequested if actor_kind == "staff" => "商家为你发起了退款",
+        M::RefundRequested => "退款已发起",
+        M::ReturnRequired => "商家已受理退款申请，请先寄回商品",
+        M::ReturnSent => "你已寄出退货商品，等待商家签收",
         M::RefundApproved => "商家已同意退款，款项将原路退回",
         M::RefundEnded => match detail["outcome"].as_str() {
             Some("SUCCEEDED") => "退款成功",
             Some("REJECTED") => "商家未同意退款",
+            Some("WITHDRAWN") if actor_kind == "system" => "未在期限内寄回商品，退款申请已关闭",
             Some("WITHDRAWN") => "退款申请已撤回",
+            Some("GIVEN_UP") => "退款未能完成，请联系商家",
             _ => "退款已结束",
         },
         M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
         M::PaymentMismatched => "付款与订单不符，正在人工核对",
         M::TrackingCorrected => "物流信息已更正",
+        M::RepriceRequested => "商家正在修改订单价格，请稍候付款",
         M::PaymentStarted
         | M::PaymentEnded
+        | M::RepriceDropped
         | M::ChannelUnreachable
         | M::CompletionWaits
+        | M::RefundRetried
+        | M::RefundStuck
+        | M::RefundDiffers
+        | M::Proposed
+        | M::ProposalConfirmed
+        | M::ProposalDeclined
+        | M::PaymentReviewed
         | M::FinishWaits
         | M::OwnerChanged
         | M::NoteAdded => return None,
-    })
+    };
+    Some(fixed.to_owned())
 }
 
-fn cancelled(detail: &Value) -> &'static str {
-    match detail["by"].as_str() {
+fn cancelled(detail: &Value) -> String {
+    let by = match detail["by"].as_str() {
         Some("user") => "你取消了订单",
-        Some("staff") => "商家取消了订单",
+        Some("staff") => {
+            let reason = detail["reason"].as_str().map(|reason| format!("：{reason}"));
+            return format!("商家取消了订单{}", reason.unwrap_or_default());
+        }
         Some("timeout") => "超时未付款，订单已取消",
         _ => "订单已取消",
-    }
+    };
+    by.to_owned()
 }
 
 #[cfg(test)]
@@ -276,19 +328,36 @@ mod tests {
     const HIDDEN: &[M] = &[
         M::PaymentStarted,
         M::PaymentEnded,
+        M::RepriceDropped,
         M::ChannelUnreachable,
         M::CompletionWaits,
         M::FinishWaits,
+        M::RefundRetried,
+        M::RefundStuck,
+        M::RefundDiffers,
+        M::Proposed,
+        M::ProposalConfirmed,
+        M::ProposalDeclined,
+        M::PaymentReviewed,
         M::OwnerChanged,
         M::NoteAdded,
     ];
 
+    fn said(event: M, actor_kind: &str, detail: Value) -> Option<String> {
+        sentence(Fulfilment::Delivery, event, actor_kind, &detail)
+    }
+
     #[test]
     fn who_cancelled_and_how_a_refund_ended_is_told() {
-        assert_eq!(text(M::Cancelled, "system", &json!({ "by": "timeout" })), Some("超时未付款，订单已取消"));
-        assert_eq!(text(M::RefundEnded, "staff", &json!({ "outcome": "REJECTED" })), Some("商家未同意退款"));
-        assert_eq!(text(M::Completed, "user", &json!({})), Some("你已确认收货"));
-        assert_eq!(text(M::NoteAdded, "staff", &json!({})), None);
+        let timeout = said(M::Cancelled, "system", json!({ "by": "timeout" }));
+        assert_eq!(timeout.as_deref(), Some("超时未付款，订单已取消"));
+        let staff = said(M::CloseConfirmed, "system", json!({ "by": "staff", "reason": "缺货" }));
+        assert_eq!(staff.as_deref(), Some("商家取消了订单：缺货"));
+        let rejected =
+            said(M::RefundEnded, "staff", json!({ "outcome": "REJECTED", "reason": "商品已使用" }));
+        assert_eq!(rejected.as_deref(), Some("商家未同意退款：商品已使用"));
+        assert_eq!(said(M::Completed, "user", json!({})).as_deref(), Some("你已确认收货"));
+        assert_eq!(said(M::NoteAdded, "staff", json!({})), None);
     }
 
     #[test]
@@ -297,9 +366,11 @@ mod tests {
             let staff = summary(*event, &json!({}), Currency::Cny);
             assert!(!staff.is_empty(), "{event}");
             for kind in ["user", "staff", "system"] {
-                let customer = text(*event, kind, &json!({}));
-                assert_eq!(customer.is_none(), HIDDEN.contains(event), "{event} by {kind}");
-                assert!(customer.is_none_or(|words| !words.is_empty()), "{event}");
+                for fulfilment in Fulfilment::ALL {
+                    let customer = text(*fulfilment, *event, kind, &json!({}));
+                    assert_eq!(customer.is_none(), HIDDEN.contains(event), "{event} by {kind}");
+                    assert!(customer.is_none_or(|words| !words.is_empty()), "{event}");
+                }
             }
         }
     }

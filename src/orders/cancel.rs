@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{CloseReason, ORDER_NOT_CANCELLABLE, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, sql};
+use super::{
+    CloseReason, ORDER_NOT_CANCELLABLE, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, reprice, sql,
+};
 use crate::catalog::stock;
 use crate::coupons;
 use crate::events::Event;
@@ -77,6 +79,12 @@ async fn cancel_held(
     by: CloseReason,
     reason: Option<&str>,
 ) -> Result<()> {
+    reprice::drop_pending(tx, ctx, order, actor, "cancelled").await?;
+    if by == CloseReason::Staff {
+        // The customer reads it, now or when the channel has answered.
+        sql::set_close_note(tx, &order.id, reason).await?;
+        order.close_note = reason.map(str::to_owned);
+    }
     let detail = json!({ "by": by, "reason": reason });
     if order.open_attempt.is_none() {
         advance(tx, ctx, order, OrderMove::Cancelled, actor, detail).await?;
@@ -98,7 +106,25 @@ pub async fn close_confirmed(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, acto
         return Ok(());
     }
     let by = order.close_reason.unwrap_or(CloseReason::Timeout);
-    advance(tx, ctx, order, OrderMove::CloseConfirmed, actor, json!({ "by": by })).await?;
+    let detail = json!({ "by": by, "reason": order.close_note });
+    advance(tx, ctx, order, OrderMove::CloseConfirmed, actor, detail).await?;
+    release_everything(tx, ctx, order, by).await
+}
+
+/// Two people have confirmed that the channel can't answer: a held CLOSING order is closed all the same.
+///
+/// # Errors
+/// `order_changed` when it is not CLOSING.
+pub async fn close_unanswered(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    actor: &Actor,
+    why: &str,
+) -> Result<()> {
+    let by = order.close_reason.unwrap_or(CloseReason::Timeout);
+    let detail = json!({ "by": by, "reason": why });
+    advance(tx, ctx, order, OrderMove::ClosedByStaff, actor, detail).await?;
     release_everything(tx, ctx, order, by).await
 }
 

@@ -1,7 +1,7 @@
 //! The end of a good order: receipt confirmed by the customer or by the clock, then the after-sale window.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::moves::{advance, hold, stage};
 use super::{ORDER_NOT_CONFIRMABLE, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, RefundStatus, sql};
@@ -54,9 +54,23 @@ async fn complete(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, actor: &Actor, 
         }
         return Ok(());
     }
+    completed(tx, ctx, order, OrderMove::Completed, actor, json!({ "why": why })).await
+}
+
+/// A held order is completed by this move: its after-sale window runs.
+pub(super) async fn completed(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    event: OrderMove,
+    actor: &Actor,
+    detail: Value,
+) -> Result<()> {
+    let now_ms = ctx.clock.now_ms();
     let finish_at_ms = now_ms + day_ms(ctx.config.orders.after_sale_days);
-    advance(tx, ctx, order, OrderMove::Completed, actor, json!({ "why": why })).await?;
+    advance(tx, ctx, order, event, actor, detail).await?;
     sql::set_completed(tx, &order.id, now_ms, finish_at_ms).await?;
+    order.completed_ms = Some(now_ms);
     order.finish_at_ms = Some(finish_at_ms);
     order.complete_due_ms = None;
     let event = Event::OrderCompleted { order_id: order.id.clone(), user_id: order.user_id.clone() };

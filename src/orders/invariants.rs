@@ -83,6 +83,37 @@ const RULES: &[(&str, &str)] = &[
          OR returned + return_locked > shipped",
     ),
     (
+        "orders: a pickup code is open exactly while a paid order waits to be handed over in its store",
+        "SELECT id FROM orders WHERE (pickup_code_open IS NULL) <> (fulfilment = 'DELIVERY' \
+         OR status NOT IN ('PAID', 'READY_FOR_PICKUP')) OR (pickup_code_open IS NOT NULL \
+         AND (pickup_code IS NULL OR pickup_code <> pickup_code_open))",
+    ),
+    (
+        "orders: no two open pickup codes of a store are the same",
+        "SELECT MAX(id) FROM orders WHERE pickup_code_open IS NOT NULL \
+         GROUP BY store_id, pickup_code_open HAVING COUNT(*) > 1",
+    ),
+    (
+        "orders: an order that ended in its store has handed over every unit that was not refunded before, \
+         and no other has handed over any",
+        "SELECT l.id FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE o.fulfilment <> 'DELIVERY' \
+         AND ((o.status IN ('COMPLETED', 'FINISHED') AND l.shipped + l.cancelled <> l.quantity) \
+         OR (o.status NOT IN ('COMPLETED', 'FINISHED') AND l.shipped <> 0))",
+    ),
+    (
+        "orders: a discrepancy was supplied for a line of an order in the store, of at most its quantity, \
+         and nothing else names a line",
+        "SELECT m.id FROM supply_moves m LEFT JOIN order_lines l ON l.id = m.line_id AND l.sku_id = m.sku_id \
+         LEFT JOIN orders o ON o.id = l.order_id AND o.store_id = m.store_id AND o.fulfilment = 'IN_STORE' \
+         WHERE (m.kind = 'DISCREPANCY' AND (o.id IS NULL OR m.quantity < 1 OR m.quantity > l.quantity)) \
+         OR (m.kind <> 'DISCREPANCY' AND m.line_id IS NOT NULL)",
+    ),
+    (
+        "orders: a new price waits only for an open payment of an order that is not paid",
+        "SELECT id FROM orders WHERE pending_reprice IS NOT NULL \
+         AND (status <> 'PENDING_PAYMENT' OR open_attempt IS NULL)",
+    ),
+    (
         "orders: paid means paid in full",
         "SELECT id FROM orders WHERE (pay_status = 'PAID' AND paid_minor <> payable_minor) \
          OR (pay_status <> 'PAID' AND paid_minor <> 0) \

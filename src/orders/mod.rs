@@ -9,14 +9,20 @@ mod actions;
 mod api;
 mod cancel;
 mod complete;
+mod hand_over;
 mod invariants;
 mod list;
 mod moves;
+mod note;
 mod paid;
+mod pickup_code;
+mod pickups;
 mod place;
 mod quote;
 mod quote_token;
+mod ready;
 mod refunding;
+mod reprice;
 mod reveal;
 mod search;
 mod ship;
@@ -26,22 +32,30 @@ mod sweep;
 
 pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
-pub use cancel::{cancel, close_confirmed, on_payment_deadline};
+pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
+pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
 pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, counts, list};
 pub use moves::{hold, record, stage};
-pub use paid::{attempt_ended, attempt_opened, mark_paid, release_hold};
+pub use note::add_note;
+pub use paid::{attempt_ended, attempt_opened, clear_hold, mark_paid, release_hold};
+pub use pickups::{PickupStage, count_pickups, is_overdue, pickups};
 pub use place::{PlaceOutcome, delivery_address, place};
 pub use quote::{Quote, QuoteRequest, WantedLine, quote};
+pub use ready::{on_pickup_reminder_due, ready};
 pub use refunding::{
-    LineRefund, Plan, RefundMoney, amount_of_units, count_open, orphan_refund_ended, plan, release_refund,
-    reserve_freight, reserve_refund, settle_refund, take_compensation,
+    LineRefund, Plan, RefundMoney, amount_of_units, apportion, count_open, freight_left, money_left,
+    orphan_refund_ended, plan, release_refund, released, reserve_freight, reserve_refund, settle_refund,
+    take_compensation,
 };
+pub use reprice::{LinePrice, NewPrices, Repriced, drop_pending, pending_payable_minor, reprice};
 pub use reveal::{Recipient, reveal_recipients};
 pub use search::{Filter, search};
 pub use ship::{ShipLine, refusal_to_ship, ship_lines};
-pub use sql::{count_to_ship, find, find_lines, find_owned, store_of, timeline};
+pub use sql::{
+    count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline, timeline_of_request,
+};
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;
 
@@ -67,6 +81,12 @@ codes! {
     ORDER_NOT_SHIPPABLE: 409 "order_not_shippable" "This order can't be shipped now: it is not paid, on hold, or has nothing left to ship.";
     QUANTITY_NOT_SHIPPABLE: 409 "quantity_not_shippable" "More than is left to ship of this line.";
     NO_RECIPIENT: 409 "no_recipient" "This order is not sent anywhere.";
+    ORDER_NOT_REPRICEABLE: 409 "order_not_repriceable" "Only an order that waits for payment can get another price.";
+    READY_NOT_POSSIBLE: 409 "ready_not_possible" "Only a paid order that is to be fetched is made ready, once, and not while it is on hold or all of it is refunded.";
+    PICKUP_CODE_UNKNOWN: 404 "pickup_code_unknown" "No order of this store has this code.";
+    PICKUP_TRIES_EXCEEDED: 429 "pickup_tries_exceeded" "Too many codes that open nothing. Wait for `Retry-After` seconds.";
+    ALREADY_HANDED_OVER: 409 "already_handed_over" "These goods were handed over before; `handed_over_at` says when.";
+    HAND_OVER_NOT_POSSIBLE: 409 "hand_over_not_possible" "This order can't be handed over now: it is not paid, was refunded, is on hold, or is sent in parcels. Goods that wait to be fetched are handed over by their code.";
     ORDER_CHANGED: 409 "order_changed" "Somebody changed this order at the same moment. Read it and try again.";
     HOLD_NOT_SET: 409 "order_not_on_hold" "This order is not on hold.";
     REFUND_OPEN: 409 "refund_open" "A refund of this order is open; what follows from it comes first.";
@@ -161,6 +181,18 @@ pub struct Order {
     /// When the after-sale window ends.
     pub finish_at_ms: Option<Millis>,
     pub finish_due_ms: Option<Millis>,
+    /// What the customer shows in the store, from payment on.
+    pub pickup_code: Option<String>,
+    /// The same while it opens something.
+    pub pickup_code_open: Option<String>,
+    /// Since when it can be fetched.
+    pub ready_ms: Option<Millis>,
+    /// When the next reminder to fetch it is due.
+    pub pickup_next_ms: Option<Millis>,
+    /// Why staff cancelled it, as the customer reads it.
+    pub close_note: Option<String>,
+    /// JSON of a new price that waits for the open attempt to be closed.
+    pending_reprice: Option<String>,
     /// Rows of its timeline.
     pub version: i64,
     /// Its FIFO events.

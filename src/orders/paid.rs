@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::moves::{advance, hold, stage};
-use super::{CloseReason, HOLD_NOT_SET, Order, OrderMove, OrderStatus, REFUND_OPEN, sql};
+use super::{
+    CloseReason, Fulfilment, HOLD_NOT_SET, Order, OrderMove, OrderStatus, REFUND_OPEN, pickup_code, reprice,
+    sql,
+};
 use crate::cart;
 use crate::catalog::stock;
 use crate::coupons;
@@ -34,7 +37,8 @@ pub async fn attempt_opened(
     Ok(true)
 }
 
-/// The attempt was proved closed, or failed: the order may be paid by another one, if it still waits.
+/// The attempt was proved closed, or failed: the order may be paid by another one, if it still waits; at the
+/// new price, if staff has asked for one meanwhile.
 ///
 /// # Errors
 /// The database.
@@ -53,6 +57,7 @@ pub async fn attempt_ended(
     if order.status == OrderStatus::PendingPayment {
         let detail = json!({ "attempt": attempt, "why": why });
         advance(tx, ctx, order, OrderMove::PaymentEnded, actor, detail).await?;
+        reprice::apply_pending(tx, ctx, order).await?;
     }
     Ok(())
 }
@@ -76,6 +81,7 @@ pub async fn mark_paid(
         order.status == OrderStatus::Closing && order.close_reason != Some(CloseReason::Timeout);
     let detail = json!({ "attempt": attempt, "amount_minor": order.payable_minor });
     advance(tx, ctx, order, OrderMove::PaymentSucceeded, actor, detail).await?;
+    reprice::drop_pending(tx, ctx, order, actor, "paid_before").await?;
     take_effect(tx, ctx, order).await?;
     if cancelled_by_person {
         sql::set_hold(tx, &order.id, Some(ctx.clock.now_ms())).await?;
@@ -91,6 +97,9 @@ pub(super) async fn take_effect(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) -
     order.paid_minor = order.payable_minor;
     order.open_attempt = None;
     stock::finish(tx, &order.id).await?;
+    if order.fulfilment != Fulfilment::Delivery {
+        pickup_code::give(tx, order).await?;
+    }
     if order.coupon_id.is_some() {
         coupons::consume(tx, ctx, &order.id).await?;
     }
@@ -121,8 +130,7 @@ pub async fn release_hold(
             if order.open_refunds > 0 {
                 return Err(Failure::new(&REFUND_OPEN));
             }
-            sql::set_hold(tx, id, None).await?;
-            advance(tx, ctx, &mut order, OrderMove::HoldReleased, actor, json!({ "reason": reason })).await?;
+            clear_hold(tx, ctx, &mut order, actor, reason).await?;
             let entry = audit::Entry {
                 actor,
                 operation: "releaseOrderHold",
@@ -134,4 +142,20 @@ pub async fn release_hold(
         })
     })
     .await
+}
+
+/// Nothing keeps a held order on hold any more: it may be shipped.
+///
+/// # Errors
+/// The database; `order_changed` when the order is over.
+pub async fn clear_hold(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    order: &mut Order,
+    actor: &Actor,
+    why: &str,
+) -> Result<()> {
+    sql::set_hold(tx, &order.id, None).await?;
+    order.ship_hold_ms = None;
+    advance(tx, ctx, order, OrderMove::HoldReleased, actor, json!({ "reason": why })).await
 }

@@ -8,8 +8,8 @@ use super::moves::{stage, write_row};
 use super::quote::{self, QuoteRequest, Worked};
 use super::quote_token::{self, QuotePayload};
 use super::{
-    Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID, RefundStatus,
-    paid, sql,
+    Fulfilment, Order, OrderLine, OrderMove, OrderStatus, PayStatus, QUOTE_CHANGED, QUOTE_TOKEN_INVALID,
+    RefundStatus, paid, sql,
 };
 use crate::addresses::Address;
 use crate::catalog::stock::{self, LockLine};
@@ -116,7 +116,15 @@ async fn place_in(
         };
     }
     let locks = insert_lines(tx, ctx, &order, &worked).await?;
-    stock::lock(tx, &order.id, &order.store_id, &locks).await?;
+    match order.fulfilment {
+        Fulfilment::InStore => {
+            let actor = Actor::User(user.clone());
+            stock::lock_in_hand(tx, ctx, &actor, &order.id, &order.store_id, &locks).await?;
+        }
+        Fulfilment::Delivery | Fulfilment::Pickup => {
+            stock::lock(tx, &order.id, &order.store_id, &locks).await?;
+        }
+    }
     if let Some(coupon) = &order.coupon_id {
         coupons::lock(tx, ctx, user, coupon, &order.id).await?;
     }
@@ -191,6 +199,12 @@ fn draft(
         complete_due_ms: None,
         finish_at_ms: None,
         finish_due_ms: None,
+        pickup_code: None,
+        pickup_code_open: None,
+        ready_ms: None,
+        pickup_next_ms: None,
+        close_note: None,
+        pending_reprice: None,
         version: 1,
         event_seq: 0,
     })

@@ -9,16 +9,16 @@ use super::{
 };
 use crate::addresses::{self, ADDRESS_NOT_FOUND, Address};
 use crate::cart;
-use crate::catalog::{self, Offer, SKU_NOT_SOLD};
+use crate::catalog::{self, Offer, SKU_NOT_SOLD, SOLD_OUT};
 use crate::coupons;
 use crate::kernel::{
-    AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms,
+    AddressId, CouponId, Currency, Failure, Millis, Result, SkuId, StoreId, UserId, minute_ms, rfc3339,
 };
 use crate::platform::crypto;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::pricing::{self, FreightTerms, LineIn, Priced};
-use crate::stores::{self, STORE_NOT_FOUND};
+use crate::stores::{self, STORE_NOT_FOUND, StoreKind};
 
 /// How long a quote may be used.
 const QUOTE_LIFE_MS: Millis = minute_ms(15);
@@ -116,13 +116,23 @@ pub(super) async fn work_out(
     let store = stores::find(conn, &request.store_id)
         .await?
         .ok_or_else(|| Failure::new(&STORE_NOT_FOUND).field("/store_id"))?;
-    if store.paused {
-        return Err(Failure::new(&STORE_PAUSED).field("/store_id"));
+    if store.is_paused_at(ctx.clock.now_ms()) {
+        let paused = Failure::new(&STORE_PAUSED).field("/store_id");
+        return Err(match store.paused_until_ms {
+            Some(until_ms) => paused.with("paused_until", rfc3339(until_ms).into()),
+            None => paused,
+        });
     }
-    if request.fulfilment != Fulfilment::Delivery {
-        return Err(Failure::new(&FULFILMENT_NOT_OFFERED).field("/fulfilment"));
-    }
-    let address = delivery_address(conn, ctx, user, request).await?;
+    let address = match request.fulfilment {
+        Fulfilment::Delivery => delivery_address(conn, ctx, user, request).await?,
+        _ if store.kind != StoreKind::Physical => {
+            return Err(Failure::new(&FULFILMENT_NOT_OFFERED).field("/fulfilment"));
+        }
+        _ if request.address_id.is_some() => {
+            return Err(Failure::invalid("/address_id", "nothing is sent: leave the address out"));
+        }
+        _ => None,
+    };
     let lines = match &request.lines {
         Some(lines) => merged(lines),
         None => {
@@ -145,7 +155,7 @@ pub(super) async fn work_out(
             format!("at most {LINES_MAX} different SKUs fit into one order"),
         ));
     }
-    let offers = sold_offers(conn, &request.store_id, &lines, places).await?;
+    let offers = sold_offers(conn, request, &lines, places).await?;
     let terms = coupons::terms(conn, ctx, user, &request.store_id, &request.coupon_ids).await?;
     let priced_lines: Vec<LineIn> = lines
         .iter()
@@ -156,8 +166,13 @@ pub(super) async fn work_out(
             quantity: line.quantity,
         })
         .collect();
-    let freight =
-        FreightTerms { freight_minor: store.freight_minor, free_from_minor: store.free_freight_from_minor };
+    let freight = match request.fulfilment {
+        Fulfilment::Delivery => FreightTerms {
+            freight_minor: store.freight_minor,
+            free_from_minor: store.free_freight_from_minor,
+        },
+        Fulfilment::Pickup | Fulfilment::InStore => FreightTerms::NONE,
+    };
     let priced = pricing::price(&priced_lines, &terms, freight)?;
     Ok(Worked { lines, currency: store.currency, priced, offers, address })
 }
@@ -185,10 +200,11 @@ fn merged(lines: &[WantedLine]) -> Vec<WantedLine> {
     by_sku.into_iter().map(|(sku_id, quantity)| WantedLine { sku_id: sku_id.clone(), quantity }).collect()
 }
 
-/// The offers of these lines, in their order; each is on sale and there is enough of it.
+/// The offers of these lines, in their order; each is on sale and there is enough of it. Goods in the
+/// customer's hand are there, whatever the stock and the sold-out switch say.
 async fn sold_offers(
     conn: &mut Conn,
-    store: &StoreId,
+    request: &QuoteRequest,
     lines: &[WantedLine],
     asked: Option<&[WantedLine]>,
 ) -> Result<Vec<Offer>> {
@@ -202,7 +218,7 @@ async fn sold_offers(
         }
     };
     let skus: Vec<SkuId> = lines.iter().map(|line| line.sku_id.clone()).collect();
-    let offers = catalog::offers(conn, store, &skus).await?;
+    let offers = catalog::offers(conn, &request.store_id, &skus).await?;
     lines
         .iter()
         .map(|line| {
@@ -210,7 +226,11 @@ async fn sold_offers(
             let Some(offer) = offer else {
                 return Err(at(Failure::new(&SKU_NOT_SOLD), &line.sku_id, ""));
             };
-            if offer.available < line.quantity {
+            let in_hand = request.fulfilment == Fulfilment::InStore;
+            if offer.sold_out && !in_hand {
+                return Err(at(Failure::new(&SOLD_OUT), &line.sku_id, ""));
+            }
+            if offer.available < line.quantity && !in_hand {
                 let failure = Failure::new(&QUANTITY_NOT_AVAILABLE).with("available", offer.available.into());
                 return Err(at(failure, &line.sku_id, "/quantity"));
             }

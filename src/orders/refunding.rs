@@ -3,13 +3,15 @@
 use serde_json::json;
 
 use super::moves::{advance, stage};
+use super::ready::NOT_FETCHED;
 use super::{
     CloseReason, ORDER_CHANGED, Order, OrderLine, OrderMove, OrderStatus, QUANTITY_NOT_REFUNDABLE,
     REFUND_EXCEEDS_PAID, RefundStatus, complete, ship, sql,
 };
 use crate::catalog::stock;
 use crate::events::Event;
-use crate::kernel::{Actor, Failure, OrderLineId, RefundId, Result};
+use crate::kernel::{Actor, Failure, OrderLineId, RefundId, Result, split_by};
+use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use sql::LineDelta;
@@ -52,6 +54,35 @@ pub fn amount_of_units(line: &OrderLine, units: i64) -> i64 {
     let paid_minor = i128::from(line.net_minor + line.tax_minor);
     let cumulative = paid_minor * i128::from(line.taken_back() + units) / i128::from(line.quantity);
     (cumulative as i64 - line.refunded_minor - line.refunding_minor).max(0)
+}
+
+/// Minor units of a line that no refund has taken.
+pub fn money_left(line: &OrderLine) -> i64 {
+    line.net_minor + line.tax_minor - line.refunded_minor - line.refunding_minor
+}
+
+/// Minor units of the freight that no refund has taken.
+pub fn freight_left(order: &Order) -> i64 {
+    order.freight_minor - order.freight_refunded_minor - order.freight_refunding_minor
+}
+
+/// Splits an amount over what is left of the lines, in proportion, and then of the freight. `None`: so much
+/// is not left. Answers the lines' parts, in their order, and the freight's.
+pub fn apportion(order: &Order, lines: &[OrderLine], amount_minor: i64) -> Option<(Vec<i64>, i64)> {
+    let mut by_sku: Vec<usize> = (0..lines.len()).collect();
+    by_sku.sort_by_key(|at| &lines[*at].sku_id);
+    let left: Vec<i64> = by_sku.iter().map(|at| money_left(&lines[*at])).collect();
+    let goods_minor = amount_minor.min(left.iter().sum());
+    let freight_minor = amount_minor - goods_minor;
+    let order_left = order.paid_minor - order.refunded_minor - order.refunding_minor;
+    if freight_minor > freight_left(order) || amount_minor > order_left {
+        return None;
+    }
+    let mut parts = vec![0; lines.len()];
+    for (at, part) in by_sku.into_iter().zip(split_by(goods_minor, &left)) {
+        parts[at] = part;
+    }
+    Some((parts, freight_minor))
 }
 
 /// What settling a refund makes of its order. Pure, so that it can be worked out before the half message
@@ -170,8 +201,22 @@ pub async fn release_refund(
         return Err(Failure::new(&ORDER_CHANGED));
     }
     order.refunding_minor -= money.amount_minor;
+    order.freight_refunding_minor -= money.freight_minor;
     count_open(tx, order, -1).await?;
     complete::act_on_due(tx, ctx, order).await
+}
+
+/// What an order would be if a refund gave back what it has reserved: to find out whether another one fits.
+pub fn released(order: &mut Order, lines: &mut [OrderLine], refund: &[LineRefund], money: RefundMoney) {
+    for part in refund {
+        if let Some(line) = lines.iter_mut().find(|line| line.id == part.line_id) {
+            line.cancel_locked -= part.cancel;
+            line.return_locked -= part.give_back;
+            line.refunding_minor -= part.money_minor;
+        }
+    }
+    order.refunding_minor -= money.amount_minor;
+    order.freight_refunding_minor -= money.freight_minor;
 }
 
 /// Takes what a refund had reserved for good: units are cancelled or returned, what was not shipped or is
@@ -241,6 +286,7 @@ async fn follow(
             advance(tx, ctx, order, OrderMove::RefundedWhole, &actor, detail).await?;
             sql::set_closed(tx, &order.id, CloseReason::Refunded, ctx.clock.now_ms()).await?;
             sql::set_hold(tx, &order.id, None).await?;
+            alerts::close(tx, ctx, NOT_FETCHED, order.id.as_str()).await?;
             let event = Event::OrderClosed {
                 order_id: order.id.clone(),
                 user_id: order.user_id.clone(),

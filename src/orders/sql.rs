@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{CloseReason, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
+use super::{CloseReason, Fulfilment, Order, OrderLine, OrderMove, OrderStatus, TimelineRow};
 use crate::kernel::{Actor, AttemptId, Millis, OrderId, OrderLineId, RefundId, Result, StoreId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
@@ -15,10 +15,15 @@ macro_rules! order_columns {
          paid_minor, refunded_minor, refunding_minor, freight_refunded_minor, freight_refunding_minor, \
          coupon_id, note, address_sealed, open_attempt, open_refunds, compensation_refund, ship_hold_ms, \
          placed_ms, pay_before_ms, paid_ms, closed_ms, shipped_ms, completed_ms, finished_ms, complete_at_ms, \
-         complete_due_ms, finish_at_ms, finish_due_ms, version, event_seq"
+         complete_due_ms, finish_at_ms, finish_due_ms, pickup_code, pickup_code_open, ready_ms, \
+         pickup_next_ms, close_note, pending_reprice, version, event_seq"
     };
 }
 pub(super) use order_columns;
+
+mod pickups;
+
+pub use pickups::*;
 
 /// The order, whoever's it is.
 ///
@@ -78,6 +83,37 @@ pub async fn timeline(conn: &mut Conn, order: &OrderId) -> Result<Vec<TimelineRo
          FROM order_timeline WHERE order_id = ? ORDER BY seq LIMIT 500",
     )
     .bind(order)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// What happened to an order under a request.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct MoveOfRequest {
+    pub order_id: OrderId,
+    pub fulfilment: Fulfilment,
+    #[sqlx(flatten)]
+    pub row: TimelineRow,
+}
+
+/// What happened to orders under a request, oldest first.
+///
+/// # Errors
+/// The database.
+pub async fn timeline_of_request(
+    conn: &mut Conn,
+    request_id: &str,
+    limit: i64,
+) -> Result<Vec<MoveOfRequest>> {
+    Ok(sqlx::query_as(
+        "SELECT t.order_id AS order_id, o.fulfilment AS fulfilment, t.seq AS seq, t.at_ms AS at_ms, \
+         t.actor_kind AS actor_kind, t.actor_id AS actor_id, t.event AS event, t.from_status AS from_status, \
+         t.to_status AS to_status, t.detail AS detail, t.request_id AS request_id \
+         FROM order_timeline t JOIN orders o ON o.id = t.order_id \
+         WHERE t.request_id = ? ORDER BY t.at_ms, t.order_id, t.seq LIMIT ?",
+    )
+    .bind(request_id)
+    .bind(limit)
     .fetch_all(conn)
     .await?)
 }
@@ -249,7 +285,7 @@ pub async fn end_attempt(conn: &mut Conn, id: &OrderId, attempt: &AttemptId) -> 
 pub async fn set_paid(conn: &mut Conn, id: &OrderId, paid_minor: i64, now_ms: Millis) -> Result<()> {
     sqlx::query(
         "UPDATE orders SET pay_status = 'PAID', paid_minor = ?, paid_ms = ?, open_attempt = NULL, \
-         close_reason = NULL WHERE id = ?",
+         close_reason = NULL, close_note = NULL WHERE id = ?",
     )
     .bind(paid_minor)
     .bind(now_ms)
@@ -269,12 +305,15 @@ pub async fn set_close_reason(conn: &mut Conn, id: &OrderId, reason: CloseReason
 }
 
 pub async fn set_closed(conn: &mut Conn, id: &OrderId, reason: CloseReason, now_ms: Millis) -> Result<()> {
-    sqlx::query("UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL WHERE id = ?")
-        .bind(reason)
-        .bind(now_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET close_reason = ?, closed_ms = ?, open_attempt = NULL, pickup_code_open = NULL, \
+         pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(reason)
+    .bind(now_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -324,12 +363,15 @@ pub async fn set_completed(
     now_ms: Millis,
     finish_at_ms: Millis,
 ) -> Result<()> {
-    sqlx::query("UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ? WHERE id = ?")
-        .bind(now_ms)
-        .bind(finish_at_ms)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE orders SET completed_ms = ?, complete_due_ms = NULL, finish_at_ms = ?, \
+         pickup_code_open = NULL, pickup_next_ms = NULL WHERE id = ?",
+    )
+    .bind(now_ms)
+    .bind(finish_at_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -630,6 +672,23 @@ pub async fn count_to_ship(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
         scope.condition("store_id")
     );
     let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let (count,): (i64,) = query.fetch_one(conn).await?;
+    Ok(count)
+}
+
+/// How many orders of these stores are CLOSING although their time to pay ended before `before_ms`.
+///
+/// # Errors
+/// The database.
+pub async fn count_unanswered(conn: &mut Conn, scope: &StoreScope, before_ms: Millis) -> Result<i64> {
+    let query = format!(
+        "SELECT COUNT(*) FROM orders WHERE status = 'CLOSING' AND pay_before_ms <= ?{}",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(before_ms);
     for store in scope.bound() {
         query = query.bind(store);
     }

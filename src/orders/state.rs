@@ -29,7 +29,11 @@ text_enum! {
         PaymentStarted = "payment_started",
         /// The open attempt was proved closed, or failed.
         PaymentEnded = "payment_ended",
+        /// Staff asks for another price, while an attempt is open at the old one.
+        RepriceRequested = "reprice_requested",
         Repriced = "repriced",
+        /// The attempt was paid at the old price, or the order does not wait any more.
+        RepriceDropped = "reprice_dropped",
         PaymentSucceeded = "payment_succeeded",
         /// Cancelled with no attempt open.
         Cancelled = "cancelled",
@@ -58,10 +62,26 @@ text_enum! {
         Finished = "finished",
         FinishWaits = "finish_waits",
         RefundRequested = "refund_requested",
+        /// The goods are to be sent back first.
+        ReturnRequired = "return_required",
+        /// The customer has sent them.
+        ReturnSent = "return_sent",
         RefundApproved = "refund_approved",
+        /// Staff had a refund tried at once.
+        RefundRetried = "refund_retried",
+        /// Only people can end a refund.
+        RefundStuck = "refund_stuck",
         RefundEnded = "refund_ended",
+        /// The channel refunded what fits no refund here.
+        RefundDiffers = "refund_differs",
+        /// One person proposes what takes two.
+        Proposed = "proposed",
+        ProposalConfirmed = "proposal_confirmed",
+        ProposalDeclined = "proposal_declined",
         PaymentOrphaned = "payment_orphaned",
         PaymentMismatched = "payment_mismatched",
+        /// A person has looked at a mismatched payment that stays what it is.
+        PaymentReviewed = "payment_reviewed",
         TrackingCorrected = "tracking_corrected",
         OwnerChanged = "owner_changed",
         NoteAdded = "note_added",
@@ -80,6 +100,7 @@ pub const TRANSITIONS: &[Transition] = &[
     (None, M::PlacedFree, S::Paid),
     (Some(S::PendingPayment), M::PaymentStarted, S::PendingPayment),
     (Some(S::PendingPayment), M::PaymentEnded, S::PendingPayment),
+    (Some(S::PendingPayment), M::RepriceRequested, S::PendingPayment),
     (Some(S::PendingPayment), M::Repriced, S::PendingPayment),
     (Some(S::PendingPayment), M::PaymentSucceeded, S::Paid),
     (Some(S::PendingPayment), M::Cancelled, S::Closed),
@@ -112,10 +133,20 @@ pub const TRANSITIONS: &[Transition] = &[
 /// Moves that leave a row in the timeline of an order in any status, and change nothing else.
 pub const ANYWHERE: &[OrderMove] = &[
     M::RefundRequested,
+    M::ReturnRequired,
+    M::ReturnSent,
     M::RefundApproved,
+    M::RefundRetried,
+    M::RefundStuck,
     M::RefundEnded,
+    M::RefundDiffers,
+    M::Proposed,
+    M::ProposalConfirmed,
+    M::ProposalDeclined,
     M::PaymentOrphaned,
     M::PaymentMismatched,
+    M::RepriceDropped,
+    M::PaymentReviewed,
     M::TrackingCorrected,
     M::OwnerChanged,
     M::NoteAdded,

@@ -101,7 +101,7 @@ pub fn attempt_views(attempts: Vec<Attempt>) -> Vec<AttemptView> {
 /// Whether a payment of this order can be started now: what the order says, and what its attempts add.
 pub fn can_pay(order: &Order, attempts: &[Attempt], now_ms: Millis) -> Action {
     let mut can_pay = orders::actions(order, &[], now_ms).can_pay;
-    let refusal = if attempts.iter().any(|attempt| attempt.status == AttemptStatus::Mismatch) {
+    let refusal = if attempts.iter().any(Attempt::is_under_review) {
         Some(&PAYMENT_UNDER_REVIEW)
     } else if attempts.iter().any(|attempt| attempt.status == AttemptStatus::Closing) {
         Some(&PAYMENT_CLOSING)

@@ -6,10 +6,10 @@ use super::settle;
 use super::sql;
 use super::{AttemptStatus, PAYMENT_NOT_DECIDABLE, PAYMENT_NOT_FOUND};
 use crate::kernel::{Actor, AttemptId, Failure, Result, text_enum};
-use crate::orders;
+use crate::orders::{self, OrderMove};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::{Done, Key};
-use crate::platform::{alerts, audit};
+use crate::platform::{alerts, audit, proposals};
 
 text_enum! {
     /// What a mismatched payment is.
@@ -18,6 +18,8 @@ text_enum! {
         Orphan = "ORPHAN",
         /// It pays the order after all: only if amount and currency are what the order asks for.
         Succeeded = "SUCCEEDED",
+        /// Another merchant got it: it stays recorded, and nothing of ours comes of it.
+        NotOurs = "NOT_OURS",
     }
 }
 
@@ -42,14 +44,19 @@ pub async fn decide(
             let to = match decision {
                 Decision::Orphan => AttemptStatus::Orphan,
                 Decision::Succeeded => AttemptStatus::Succeeded,
+                Decision::NotOurs => AttemptStatus::Mismatch,
             };
             let fits = record.amount_minor == order.payable_minor
                 && attempt.amount_minor == order.payable_minor
                 && record.currency == order.currency.as_str();
             // Money that went to another merchant is only recorded: it isn't ours to send back.
             let ours = record.mchid == attempt.mchid;
-            let possible = ours && (decision == Decision::Orphan || fits);
-            if !possible || !sql::decide_mismatch(tx, id, to).await? {
+            let possible = match decision {
+                Decision::Orphan => ours,
+                Decision::Succeeded => ours && fits,
+                Decision::NotOurs => !ours,
+            };
+            if !possible || !sql::decide_mismatch(tx, id, to, ctx.clock.now_ms()).await? {
                 return Err(Failure::new(&PAYMENT_NOT_DECIDABLE));
             }
             match decision {
@@ -60,6 +67,12 @@ pub async fn decide(
                     if !orders::mark_paid(tx, ctx, &mut order, id, actor).await? {
                         return Err(Failure::new(&PAYMENT_NOT_DECIDABLE));
                     }
+                    settle::close_others(tx, ctx, &order, id).await?;
+                    proposals::drop_open(tx, ctx, order.id.as_str()).await?;
+                }
+                Decision::NotOurs => {
+                    let detail = json!({ "attempt": id, "mchid": record.mchid, "reason": reason });
+                    orders::record(tx, ctx, &mut order, OrderMove::PaymentReviewed, actor, detail).await?;
                 }
             }
             alerts::close(tx, ctx, "payment_mismatch", id.as_str()).await?;
@@ -68,7 +81,7 @@ pub async fn decide(
                 operation: "decidePayment",
                 object: id.as_str(),
                 before: Some(json!({ "status": AttemptStatus::Mismatch })),
-                after: Some(json!({ "status": to, "reason": reason })),
+                after: Some(json!({ "status": to, "decision": decision, "reason": reason })),
             };
             audit::record(tx, ctx, entry).await
         })

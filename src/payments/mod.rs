@@ -11,9 +11,11 @@ mod close;
 mod decide;
 mod invariants;
 mod provider;
+mod reprice;
 mod settle;
 mod sql;
 mod start;
+mod unanswered;
 mod worker;
 
 pub use api::{AttemptView, PaymentsApi, attempt_views, can_pay};
@@ -25,11 +27,14 @@ pub use provider::{
     ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState,
     Standing,
 };
+pub use reprice::{RepriceOutcome, reprice};
 pub use settle::settle_notice;
 pub use sql::{
-    Attempt, by_id, by_number, by_transaction, count_mismatched, of_order, paid_attempt, record_of,
+    Arrived, Attempt, by_id, by_number, by_transaction, count_mismatched, list_arrived, of_order,
+    paid_attempt, record_of,
 };
 pub use start::start;
+pub use unanswered::{UNANSWERED_AFTER_MS, confirm_close, decline_close, propose_close};
 pub use worker::{next_due, tick};
 
 use crate::kernel::{Millis, codes, minute_ms, text_enum};
@@ -45,7 +50,8 @@ codes! {
     CURRENCY_NOT_PAYABLE: 409 "currency_not_payable" "No configured payment channel takes the currency of this order.";
     SIGNATURE_INVALID: 401 "signature_invalid" "The notice is not signed by the payment channel, or is too old.";
     PAYMENT_NOT_FOUND: 404 "payment_not_found" "There is no such payment attempt.";
-    PAYMENT_NOT_DECIDABLE: 409 "payment_not_decidable" "Only a mismatched payment is decided by a person, and only once; it can pay the order only if its amount and currency are what the order asks for.";
+    PAYMENT_NOT_DECIDABLE: 409 "payment_not_decidable" "Only a mismatched payment is decided by a person, and only once. It can pay the order only if its amount and currency are what the order asks for, and is NOT_OURS only if another merchant got the money.";
+    ORDER_NOT_UNANSWERED: 409 "order_not_unanswered" "Only an order that is CLOSING, a day after its time to pay, is closed without the channel's answer.";
     NO_OPENID: 409 "wechat_account_required" "Paying with WeChat needs a WeChat sign-in of this mini-program.";
 }
 

@@ -108,6 +108,9 @@ pub struct RefundNews {
     pub mchid: String,
     pub out_refund_no: String,
     pub out_trade_no: Option<String>,
+    /// Of the payment that it is of.
+    #[serde(default)]
+    pub transaction_id: Option<String>,
     pub channel_refund_id: String,
     pub state: RefundState,
     pub refund_minor: Option<i64>,
@@ -220,6 +223,7 @@ impl Provider {
             mchid: self.mchid().to_owned(),
             out_refund_no: answer.out_refund_no,
             out_trade_no: answer.out_trade_no,
+            transaction_id: answer.transaction_id,
             channel_refund_id: answer.refund_id,
             state: refund_state(&answer.status),
             refund_minor: answer.refund_minor,
@@ -256,6 +260,7 @@ impl Provider {
                     mchid: refund.mchid,
                     out_refund_no: refund.out_refund_no,
                     out_trade_no: Some(refund.out_trade_no),
+                    transaction_id: Some(refund.transaction_id),
                     channel_refund_id: refund.refund_id,
                     state: refund_state(&refund.status),
                     refund_minor: refund.refund_minor,

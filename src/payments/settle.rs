@@ -10,10 +10,10 @@ use super::{AttemptStatus, ORDER_ALREADY_PAID, PaidNews};
 use crate::events::Event;
 use crate::kernel::{Actor, AttemptId, Failure, OrderId, Result, day_ms};
 use crate::orders::{self, Order, OrderMove};
-use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Tx, Work};
 use crate::platform::inbox::{Notice, Settled};
+use crate::platform::{alerts, proposals};
 
 /// What the transaction found out, for the gate that is set after its commit.
 enum Found {
@@ -67,8 +67,9 @@ async fn settle(tx: &mut Tx<'_>, ctx: &Ctx, notice: &Notice, news: &PaidNews) ->
     let status = if takes_it { AttemptStatus::Succeeded } else { AttemptStatus::Orphan };
     arrive(tx, ctx, &attempt, status, news).await?;
     if takes_it {
+        proposals::drop_open(tx, ctx, order.id.as_str()).await?;
         tracing::info!(order.id = %order.id, "order {} is paid by {}", order.id, attempt.id);
-        close_others(tx, ctx, &order, &attempt).await?;
+        close_others(tx, ctx, &order, &attempt.id).await?;
         return Ok(Found::Paid(order.id));
     }
     orphaned(tx, ctx, &mut order, &attempt, news).await?;
@@ -158,6 +159,8 @@ async fn mismatch(
         "currency": news.currency,
     });
     orders::record(tx, ctx, order, OrderMove::PaymentMismatched, &actor, detail).await?;
+    // A person decides by what the order asks for, so that stays what it is.
+    orders::drop_pending(tx, ctx, order, &actor, "payment_under_review").await?;
     orders::attempt_ended(tx, ctx, order, &attempt.id, &actor, "mismatch").await?;
     let what = format!(
         "asked for {} {}, paid {} {}",
@@ -168,8 +171,8 @@ async fn mismatch(
 }
 
 /// The order is paid: whatever else could still be paid is closed at the channel.
-async fn close_others(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order, paid: &Attempt) -> Result<()> {
-    for other in sql::live_of_order(tx, &order.id).await?.iter().filter(|other| other.id != paid.id) {
+pub(super) async fn close_others(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order, paid: &AttemptId) -> Result<()> {
+    for other in sql::live_of_order(tx, &order.id).await?.iter().filter(|other| other.id != *paid) {
         sql::set_closing(tx, &other.id, ctx.clock.now_ms()).await?;
         tx.wake(Work::Payments);
     }
@@ -180,6 +183,7 @@ async fn close_others(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order, paid: &Attempt)
 pub(super) async fn confirm_close_if_last(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order) -> Result<()> {
     if sql::live_of_order(tx, &order.id).await?.is_empty() {
         orders::close_confirmed(tx, ctx, order, &Actor::System(CHANNEL_ACTOR)).await?;
+        proposals::drop_open(tx, ctx, order.id.as_str()).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{AttemptStatus, PaidNews, ProviderKind};
-use crate::kernel::{AttemptId, Currency, Millis, OrderId, Result, UserId};
+use crate::kernel::{AttemptId, Currency, Cursor, Limit, Millis, OrderId, Page, Result, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
 
@@ -31,6 +31,15 @@ pub struct Attempt {
     pub created_ms: Millis,
     /// How often the channel was asked since it is in this state.
     pub step: i64,
+    /// When a person decided what a mismatched one is.
+    pub reviewed_ms: Option<Millis>,
+}
+
+impl Attempt {
+    /// Paid, not what was asked for, and nobody has decided what it is.
+    pub fn is_under_review(&self) -> bool {
+        self.status == AttemptStatus::Mismatch && self.reviewed_ms.is_none()
+    }
 }
 
 /// What arrived for an attempt.
@@ -47,7 +56,8 @@ pub struct Record {
 macro_rules! attempt_columns {
     () => {
         "id, order_id, user_id, provider, status, out_trade_no, appid, mchid, openid, amount_minor, currency, \
-         time_expire_ms, request_body, prepay_id, prepaid_ms, transaction_id, paid_ms, created_ms, step"
+         time_expire_ms, request_body, prepay_id, prepaid_ms, transaction_id, paid_ms, created_ms, step, \
+         reviewed_ms"
     };
 }
 
@@ -175,6 +185,16 @@ pub async fn set_prepaid(conn: &mut Conn, id: &AttemptId, prepay_id: &str, now_m
     )
 }
 
+/// Can the client pay it now?
+pub async fn is_prepaid(conn: &mut Conn, id: &AttemptId) -> Result<bool> {
+    let row: Option<(AttemptId,)> =
+        sqlx::query_as("SELECT id FROM payment_attempts WHERE id = ? AND status = 'PREPAID'")
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
+}
+
 pub async fn set_failed(conn: &mut Conn, id: &AttemptId, failure: &str, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
@@ -279,12 +299,25 @@ pub async fn live_of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Attem
 }
 
 pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
-    let row: Option<(AttemptId,)> =
-        sqlx::query_as("SELECT id FROM payment_attempts WHERE order_id = ? AND status = 'MISMATCH' LIMIT 1")
-            .bind(order)
-            .fetch_optional(conn)
-            .await?;
+    let row: Option<(AttemptId,)> = sqlx::query_as(
+        "SELECT id FROM payment_attempts WHERE order_id = ? AND status = 'MISMATCH' \
+         AND reviewed_ms IS NULL LIMIT 1",
+    )
+    .bind(order)
+    .fetch_optional(conn)
+    .await?;
     Ok(row.is_some())
+}
+
+/// A condition that narrows payments of this table to the orders of these stores.
+fn of_stores(scope: &StoreScope, table: &str) -> String {
+    if scope.is_all() {
+        return String::new();
+    }
+    format!(
+        " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = {table}.order_id{})",
+        scope.condition("orders.store_id")
+    )
 }
 
 /// Payments that a person has to decide.
@@ -292,14 +325,10 @@ pub async fn has_mismatch(conn: &mut Conn, order: &OrderId) -> Result<bool> {
 /// # Errors
 /// The database.
 pub async fn count_mismatched(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
-    let of_stores = match scope {
-        StoreScope::All => String::new(),
-        StoreScope::Only(_) => format!(
-            " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = payment_attempts.order_id{})",
-            scope.condition("orders.store_id")
-        ),
-    };
-    let query = format!("SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH'{of_stores}");
+    let query = format!(
+        "SELECT COUNT(*) FROM payment_attempts WHERE status = 'MISMATCH' AND reviewed_ms IS NULL{}",
+        of_stores(scope, "payment_attempts")
+    );
     let mut query = sqlx::query_as(AssertSqlSafe(query));
     for store in scope.bound() {
         query = query.bind(store);
@@ -308,14 +337,23 @@ pub async fn count_mismatched(conn: &mut Conn, scope: &StoreScope) -> Result<i64
     Ok(count)
 }
 
-/// A person decided what a mismatched payment is.
-pub async fn decide_mismatch(conn: &mut Conn, id: &AttemptId, to: AttemptStatus) -> Result<bool> {
+/// A person decided what a mismatched payment is, or that it stays one.
+pub async fn decide_mismatch(
+    conn: &mut Conn,
+    id: &AttemptId,
+    to: AttemptStatus,
+    now_ms: Millis,
+) -> Result<bool> {
     let moved = changed(
-        sqlx::query("UPDATE payment_attempts SET status = ? WHERE id = ? AND status = 'MISMATCH'")
-            .bind(to)
-            .bind(id)
-            .execute(&mut *conn)
-            .await,
+        sqlx::query(
+            "UPDATE payment_attempts SET status = ?, reviewed_ms = ? WHERE id = ? AND status = 'MISMATCH' \
+             AND reviewed_ms IS NULL",
+        )
+        .bind(to)
+        .bind(now_ms)
+        .bind(id)
+        .execute(&mut *conn)
+        .await,
     )?;
     if moved {
         sqlx::query("UPDATE payment_records SET kind = ? WHERE attempt_id = ?")
@@ -325,6 +363,78 @@ pub async fn decide_mismatch(conn: &mut Conn, id: &AttemptId, to: AttemptStatus)
             .await?;
     }
     Ok(moved)
+}
+
+/// A payment that arrived: what was asked for, and what came.
+#[derive(Debug, Clone, FromRow)]
+pub struct Arrived {
+    pub attempt_id: AttemptId,
+    pub order_id: OrderId,
+    pub user_id: UserId,
+    /// SUCCEEDED, ORPHAN or MISMATCH.
+    pub kind: AttemptStatus,
+    pub out_trade_no: String,
+    pub asked_minor: i64,
+    pub asked_currency: Currency,
+    pub asked_mchid: String,
+    pub mchid: String,
+    pub transaction_id: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub paid_ms: Millis,
+    pub reviewed_ms: Option<Millis>,
+}
+
+/// Payments of these stores that arrived, newest first; `waiting`: only mismatched ones that nobody has decided.
+///
+/// # Errors
+/// The database.
+pub async fn list_arrived(
+    conn: &mut Conn,
+    scope: &StoreScope,
+    kind: Option<AttemptStatus>,
+    waiting: bool,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Arrived>> {
+    let mut query = String::from(
+        "SELECT r.attempt_id, r.order_id, a.user_id, r.kind, a.out_trade_no, a.amount_minor AS asked_minor, \
+         a.currency AS asked_currency, a.mchid AS asked_mchid, r.mchid, r.transaction_id, r.amount_minor, \
+         r.currency, r.paid_ms, a.reviewed_ms FROM payment_records r JOIN payment_attempts a \
+         ON a.id = r.attempt_id WHERE r.attempt_id < ?",
+    );
+    if kind.is_some() {
+        query.push_str(" AND r.kind = ?");
+    }
+    if waiting {
+        query.push_str(" AND r.kind = 'MISMATCH' AND a.reviewed_ms IS NULL");
+    }
+    query.push_str(&of_stores(scope, "a"));
+    query.push_str(" ORDER BY r.attempt_id DESC LIMIT ?");
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
+    if let Some(kind) = kind {
+        query = query.bind(kind);
+    }
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let rows: Vec<Arrived> = query.bind(limit.and_one()).fetch_all(conn).await?;
+    Ok(Page::cut(rows, limit, |row| row.attempt_id.to_string()))
+}
+
+/// Two people have confirmed that the channel can't answer.
+pub async fn set_closed_by_staff(conn: &mut Conn, id: &AttemptId, now_ms: Millis) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE payment_attempts SET status = 'CLOSED', closed_ms = ?, next_ms = NULL, \
+             failure = 'closed by staff: the channel did not answer' \
+             WHERE id = ? AND status IN ('CREATED', 'PREPAID', 'CLOSING')",
+        )
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
 }
 
 pub async fn due(conn: &mut Conn, now_ms: Millis, limit: i64) -> Result<Vec<Attempt>> {

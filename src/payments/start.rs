@@ -103,8 +103,11 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
                 let waits = order.status == OrderStatus::PendingPayment
                     && order.open_attempt.as_ref() == Some(&attempt.id);
                 let prepaid = waits
-                    && (fresh_enough
-                        || sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?);
+                    && match fresh_enough {
+                        // It may be closed for a new price by now.
+                        true => sql::is_prepaid(tx, &attempt.id).await?,
+                        false => sql::set_prepaid(tx, &attempt.id, prepay_id, ctx.clock.now_ms()).await?,
+                    };
                 if prepaid {
                     key.finish(tx, &Started { attempt_id: attempt.id.clone() }).await?;
                 }
@@ -113,7 +116,7 @@ async fn start_fresh(ctx: &Ctx, channel: &Channel, user: &UserId, key: &Key, id:
         })
         .await?;
     if !prepaid {
-        // Paid or cancelled while the channel was asked: nothing to pay goes to the client.
+        // Paid, cancelled or at another price since the channel was asked: nothing to pay goes to the client.
         let paid = pay_status == PayStatus::Paid;
         return Err(Failure::new(if paid { &ORDER_ALREADY_PAID } else { &ORDER_NOT_PAYABLE }));
     }
@@ -214,6 +217,7 @@ async fn draft(tx: &mut Tx<'_>, ctx: &Ctx, channel: &Channel, order: &Order) -> 
         paid_ms: None,
         created_ms: ctx.clock.now_ms(),
         step: 0,
+        reviewed_ms: None,
     })
 }
 

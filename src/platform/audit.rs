@@ -64,30 +64,49 @@ pub struct Row {
     pub request_id: String,
 }
 
-/// The audit log, newest first: of one object, of one request, or all of it.
+/// What the audit log is narrowed to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// The id of a person, or the name of a part of the system.
+    pub actor: Option<&'a str>,
+    pub operation: Option<&'a str>,
+    pub object: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+    pub from_ms: Option<Millis>,
+    /// Not included.
+    pub until_ms: Option<Millis>,
+}
+
+/// The audit log, newest first.
 ///
 /// # Errors
 /// The database.
 pub async fn list(
     conn: &mut Conn,
-    object: Option<&str>,
-    request_id: Option<&str>,
+    filter: &Filter<'_>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Row>> {
+    let texts = [
+        (filter.actor, " AND actor_id = ?"),
+        (filter.operation, " AND operation = ?"),
+        (filter.object, " AND object = ?"),
+        (filter.request_id, " AND request_id = ?"),
+    ];
+    let times = [(filter.from_ms, " AND at_ms >= ?"), (filter.until_ms, " AND at_ms < ?")];
     let mut query = String::from(
         "SELECT id, at_ms, actor_kind, actor_id, operation, object, before_json, after_json, request_id \
          FROM audit WHERE id < ?",
     );
-    for (given, clause) in [(object, " AND object = ?"), (request_id, " AND request_id = ?")] {
-        if given.is_some() {
-            query.push_str(clause);
-        }
-    }
+    texts.iter().filter(|(given, _)| given.is_some()).for_each(|(_, clause)| query.push_str(clause));
+    times.iter().filter(|(given, _)| given.is_some()).for_each(|(_, clause)| query.push_str(clause));
     query.push_str(" ORDER BY id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
-    for given in [object, request_id].into_iter().flatten() {
-        query = query.bind(given);
+    for text in texts.into_iter().filter_map(|(given, _)| given) {
+        query = query.bind(text);
+    }
+    for time in times.into_iter().filter_map(|(given, _)| given) {
+        query = query.bind(time);
     }
     let rows: Vec<Row> = query.bind(limit.and_one()).fetch_all(conn).await?;
     Ok(Page::cut(rows, limit, |row| row.id.to_string()))

@@ -13,6 +13,9 @@ use moka::ops::compute::Op;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::caches::{CacheState, Watched};
+use super::ctx::Ctx;
+use super::db::BoxFuture;
 use super::kv::Kv;
 use crate::config;
 use crate::kernel::{Clock, Failure, Millis, Result};
@@ -126,6 +129,8 @@ pub struct Cached<V, C = AsJson> {
     local: Cache<String, Slot<V>>,
     /// Nothing older than this is served, whatever its key.
     floor: AtomicI64,
+    /// Nothing that was read until then is taken from the kv tier: a person dropped it.
+    dropped_ms: AtomicI64,
     kv: Kv,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -150,6 +155,7 @@ where
             name,
             local: Cache::builder().max_capacity(config.max_entries).build(),
             floor: AtomicI64::new(0),
+            dropped_ms: AtomicI64::new(Millis::MIN),
             kv,
             clock,
             metrics,
@@ -161,6 +167,20 @@ where
 
     fn kv_key(&self, key: &str) -> String {
         format!("cache:{}:{key}", self.name)
+    }
+
+    fn drop_key(&self) -> String {
+        format!("cache-dropped:{}", self.name)
+    }
+
+    /// At the start of a process: what was dropped before is not believed. Without the kv tier there is nothing
+    /// to believe.
+    pub async fn start(&self) {
+        let marker = self.kv.get(&self.drop_key()).await.ok().flatten();
+        let at_ms = marker.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
+        if let Some(at_ms) = at_ms {
+            self.dropped_ms.fetch_max(at_ms, Ordering::SeqCst);
+        }
     }
 
     /// The row under `key`: from this process, the kv tier, or `load`, which runs once however many ask.
@@ -223,7 +243,8 @@ where
 
     async fn read_kv(&self, key: &str, there: Option<&Slot<V>>) -> Option<Slot<V>> {
         let entry = KvEntry::parse(self.kv.get(&self.kv_key(key)).await.ok().flatten()?)?;
-        if entry.version < self.floor().max(there.map_or(0, |slot| slot.version)) {
+        let is_dropped = entry.read_ms <= self.dropped_ms.load(Ordering::SeqCst);
+        if is_dropped || entry.version < self.floor().max(there.map_or(0, |slot| slot.version)) {
             return None;
         }
         let content = match there {
@@ -270,6 +291,30 @@ where
         self.floor.fetch_max(version, Ordering::SeqCst);
     }
 
+    /// Nothing that was read until `at_ms` is served again, also by nodes that start later.
+    async fn drop_all(&self, at_ms: Millis) {
+        self.dropped_ms.fetch_max(at_ms, Ordering::SeqCst);
+        let _ = self.kv.put(&self.drop_key(), at_ms.to_string().as_bytes(), self.kv_ttl_ms).await;
+        let keys: Vec<Arc<String>> = self.local.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.drop_one(&key).await;
+        }
+    }
+
+    /// What is under the key is read again, and never older than it was.
+    async fn drop_one(&self, key: &str) {
+        let _ = self.kv.delete(&self.kv_key(key)).await;
+        self.local
+            .entry_by_ref(key)
+            .and_compute_with(|there| async {
+                match there.map(moka::Entry::into_value) {
+                    Some(slot) => Op::Put(Slot { content: Content::Tombstone, ..slot }),
+                    None => Op::Nop,
+                }
+            })
+            .await;
+    }
+
     async fn raise(&self, key: &str, slot: Slot<V>) {
         self.local
             .entry_by_ref(key)
@@ -281,6 +326,26 @@ where
                 }
             })
             .await;
+    }
+}
+
+impl<V, C> Watched for Cached<V, C>
+where
+    V: Send + Sync + 'static,
+    C: Codec<V> + 'static,
+{
+    fn state(&self) -> CacheState {
+        let kept = self.local.iter().filter(|(_, slot)| slot.content.lasts());
+        CacheState::of(self.name, kept.map(|(_, slot)| slot.read_ms))
+    }
+
+    fn forget<'x>(&'x self, _: &'x Ctx, key: Option<&'x str>, at_ms: Millis) -> BoxFuture<'x, ()> {
+        Box::pin(async move {
+            match key {
+                Some(key) => self.drop_one(key).await,
+                None => self.drop_all(at_ms).await,
+            }
+        })
     }
 }
 

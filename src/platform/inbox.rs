@@ -11,6 +11,7 @@ use super::alerts;
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Conn, Tx, Work, changed, inserted};
 use crate::kernel::{Cursor, Failure, InboxId, Limit, Millis, Page, Result, codes, minute_ms};
+use crate::telemetry;
 
 codes! {
     NOTICE_NOT_PARKED: 404 "notice_not_parked" "There is no such notice that waits for a person.";
@@ -32,6 +33,8 @@ pub struct Notice {
     pub kind: String,
     pub attempts: i64,
     pub received_ms: Millis,
+    /// The request that brought it, as far as it was one.
+    pub request_id: Option<String>,
     /// Encrypted by our data key.
     body: String,
 }
@@ -105,8 +108,8 @@ pub async fn store(
     let now_ms = ctx.clock.now_ms();
     let stored = inserted(
         sqlx::query(
-            "INSERT INTO inbox (id, source, external_id, kind, state, attempts, next_ms, received_ms, body) \
-             VALUES (?, ?, ?, ?, 'NEW', 0, ?, ?, ?)",
+            "INSERT INTO inbox (id, source, external_id, kind, state, attempts, next_ms, received_ms, request_id, body) \
+             VALUES (?, ?, ?, ?, 'NEW', 0, ?, ?, ?, ?)",
         )
         .bind(ctx.new_id::<InboxId>())
         .bind(source)
@@ -114,6 +117,7 @@ pub async fn store(
         .bind(kind)
         .bind(now_ms)
         .bind(now_ms)
+        .bind(telemetry::request_id())
         .bind(ctx.secrets.seal(PURPOSE, body)?)
         .execute(&mut **tx)
         .await,
@@ -138,7 +142,7 @@ impl Inbox {
     /// The database.
     pub async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let due: Vec<Notice> = sqlx::query_as(
-            "SELECT id, source, external_id, kind, attempts, received_ms, body FROM inbox \
+            "SELECT id, source, external_id, kind, attempts, received_ms, request_id, body FROM inbox \
              WHERE state = 'NEW' AND next_ms <= ? ORDER BY next_ms, id LIMIT ?",
         )
         .bind(ctx.clock.now_ms())
@@ -163,7 +167,13 @@ impl Inbox {
         Ok(next)
     }
 
+    /// One try, under the request that brought the notice: what follows from it is found by that id.
     async fn settle(&self, ctx: &Ctx, notice: &Notice) -> Result<()> {
+        let request_id = notice.request_id.clone().unwrap_or_default();
+        telemetry::with_request_id(request_id, self.try_to_settle(ctx, notice)).await
+    }
+
+    async fn try_to_settle(&self, ctx: &Ctx, notice: &Notice) -> Result<()> {
         let outcome = match self.handlers.iter().find(|handler| handler.kind == notice.kind) {
             Some(handler) => (handler.settle)(ctx, notice).await,
             None => Ok(Settled::Park("nobody settles this kind of notice".to_owned())),
@@ -264,6 +274,36 @@ pub async fn parked(conn: &mut Conn, after: Option<&Cursor>, limit: Limit) -> Re
     .fetch_all(conn)
     .await?;
     Ok(Page::cut(rows, limit, |row| row.id.to_string()))
+}
+
+/// A notice as it is kept, without what it says.
+#[derive(Debug, Clone, FromRow)]
+pub struct Kept {
+    pub id: InboxId,
+    pub source: String,
+    pub external_id: String,
+    pub kind: String,
+    /// NEW, DONE or PARKED.
+    pub state: String,
+    pub attempts: i64,
+    pub received_ms: Millis,
+    pub done_ms: Option<Millis>,
+    pub error: Option<String>,
+}
+
+/// The notices that a request brought, oldest first.
+///
+/// # Errors
+/// The database.
+pub async fn of_request(conn: &mut Conn, request_id: &str, limit: i64) -> Result<Vec<Kept>> {
+    Ok(sqlx::query_as(
+        "SELECT id, source, external_id, kind, state, attempts, received_ms, done_ms, error FROM inbox \
+         WHERE request_id = ? ORDER BY id LIMIT ?",
+    )
+    .bind(request_id)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?)
 }
 
 /// Has a parked notice settled once more.

@@ -4,12 +4,14 @@ pub mod alerts;
 pub mod audit;
 pub mod bus;
 pub mod cache;
+pub mod caches;
 pub mod crypto;
 pub mod ctx;
 pub mod db;
 pub mod idempotency;
 pub mod inbox;
 pub mod kv;
+pub mod proposals;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod test_db;

@@ -8,8 +8,11 @@
 //! - Several coupons: percentages first, then amounts, each kind by coupon id. That gives the customer the
 //!   larger discount, and the order in which they were named changes nothing.
 
+mod reprice;
 #[cfg(test)]
 mod tests;
+
+pub use reprice::{Unfit, reprice};
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -20,6 +23,8 @@ use crate::kernel::{CouponId, CouponTemplateId, SkuId, split_by};
 
 /// The rule name of a coupon's shares.
 pub const COUPON_RULE: &str = "coupon";
+/// The rule name of what staff took off.
+pub const STAFF_RULE: &str = "staff";
 
 /// One line of a basket. A basket names each SKU once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +80,7 @@ impl FreightTerms {
 pub struct Share {
     pub rule: String,
     pub coupon_id: Option<CouponId>,
-    /// For people: the coupon's name.
+    /// For people: the coupon's name, or who gave it.
     pub name: String,
     /// Minor units, 1 or more.
     pub minor: i64,
@@ -227,6 +232,12 @@ impl Basket {
 }
 
 impl CouponTerms {
+    /// Do these lines reach the threshold?
+    pub fn is_reached_by(&self, lines: &[LineIn]) -> bool {
+        let eligible = lines.iter().filter(|line| self.covers(&line.sku_id));
+        eligible.map(|line| line.unit_price_minor * line.quantity).sum::<i64>() >= self.threshold_minor
+    }
+
     fn covers(&self, sku: &SkuId) -> bool {
         self.eligible_skus.as_ref().is_none_or(|skus| skus.contains(sku))
     }

@@ -6,16 +6,16 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::json;
 
-use super::request::{self, WantedUnits, Wish};
-use super::sql::{self, Refund, RefundLine};
-use super::{Fault, REFUND_NOT_FOUND, RefundKind, RefundState, decide};
+use super::amounts::{Wanted, What};
+use super::request::{self, Wish};
+use super::view::{RefundView, refund_view, refund_views};
+use super::{REFUND_NOT_FOUND, RefundReason, decide, photos, returns, sql};
 use crate::identity::UserAuth;
-use crate::kernel::{Failure, Money, OrderId, OrderLineId, RefundId, Result, rfc3339};
+use crate::kernel::{Failure, OrderId, OrderLineId, RefundId, RefundPhotoId, Result};
 use crate::orders::{self, ORDER_NOT_FOUND};
 use crate::platform::ctx::Ctx;
-use crate::platform::db::Conn;
 use crate::platform::idempotency::Key;
-use crate::platform::web::{Answer, Body, Created, List, Reply, Tag};
+use crate::platform::web::{Answer, Body, Created, List, Picture, PictureBody, Reply, Tag};
 
 /// Units of one line.
 #[derive(Debug, Clone, Object)]
@@ -25,102 +25,81 @@ pub struct RefundLineInput {
     pub quantity: i64,
 }
 
-/// What is to be refunded, and why.
+/// What is to be refunded, and why: a reason of the list, words of one's own, or both.
 #[derive(Debug, Object)]
 #[oai(example)]
 pub struct RefundInput {
     /// Absent: everything that is left.
     #[oai(validator(min_items = 1, max_items = 50))]
     pub lines: Option<Vec<RefundLineInput>>,
+    /// OTHER unless told.
+    pub reason_code: Option<RefundReason>,
+    /// Needed with OTHER.
     #[oai(validator(min_length = 1, max_length = 100))]
-    pub reason: String,
-    /// Up to 6 URLs.
-    #[oai(validator(max_items = 6))]
-    pub photos: Option<Vec<String>>,
+    pub reason: Option<String>,
+    /// Ids of photos that were uploaded with `uploadRefundPhoto`, up to 6.
+    #[oai(validator(max_items = 6, unique_items))]
+    pub photos: Option<Vec<RefundPhotoId>>,
 }
 
 impl Example for RefundInput {
     fn example() -> Self {
-        Self { lines: None, reason: "不想要了".to_owned(), photos: None }
+        Self {
+            lines: None,
+            reason_code: Some(RefundReason::ChangedMind),
+            reason: Some("不想要了".to_owned()),
+            photos: None,
+        }
     }
 }
 
-/// What a refund takes from one line.
+impl RefundInput {
+    fn parse(self) -> Result<Wish> {
+        let units =
+            |line: RefundLineInput| Wanted { line_id: line.line_id, what: What::Units(line.quantity) };
+        let reason_code = self.reason_code.unwrap_or(RefundReason::Other);
+        let reason = self.reason.map(|text| text.trim().to_owned()).unwrap_or_default();
+        if reason_code == RefundReason::Other && reason.is_empty() {
+            return Err(Failure::invalid("/reason", "is required where no reason of the list is chosen"));
+        }
+        Ok(Wish {
+            lines: self.lines.map(|lines| lines.into_iter().map(units).collect()),
+            reason_code,
+            reason,
+            photos: self.photos.unwrap_or_default(),
+        })
+    }
+}
+
+/// Where the goods are that were sent back.
 #[derive(Debug, Object)]
-pub struct RefundLineView {
-    pub line_id: OrderLineId,
-    pub quantity: i64,
-    /// Of these: units that come back.
-    pub returned: i64,
-    pub amount: Money,
+#[oai(example)]
+pub struct ReturnInput {
+    /// The name of the carrier.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub carrier: String,
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub tracking_no: String,
 }
 
-/// A refund.
+impl Example for ReturnInput {
+    fn example() -> Self {
+        Self { carrier: "顺丰速运".to_owned(), tracking_no: "SF1234567890123".to_owned() }
+    }
+}
+
+/// A reason of the list.
 #[derive(Debug, Object)]
-pub struct RefundView {
-    pub id: RefundId,
-    pub order_id: OrderId,
-    pub kind: RefundKind,
-    pub status: RefundState,
-    pub lines: Vec<RefundLineView>,
-    /// Freight included.
-    pub amount: Money,
-    pub freight: Money,
-    pub reason: String,
-    pub photos: Vec<String>,
-    /// What the store wrote when it decided.
-    pub note: String,
-    /// Whose fault it was.
-    pub fault: Fault,
-    /// It brought a compensation coupon.
-    pub compensated: bool,
-    pub requested_at: String,
-    #[oai(skip_serializing_if_is_none)]
-    pub approved_at: Option<String>,
-    #[oai(skip_serializing_if_is_none)]
-    pub ended_at: Option<String>,
+pub struct RefundReasonView {
+    pub code: RefundReason,
+    /// What the customer reads.
+    pub text: String,
 }
 
-/// A refund as an answer shows it.
-pub fn refund_view(refund: Refund, lines: &[RefundLine]) -> RefundView {
-    let currency = refund.currency;
-    let money = |amount: i64| Money::new(amount, currency);
-    let line = |line: &RefundLine| RefundLineView {
-        line_id: line.line_id.clone(),
-        quantity: line.cancel_quantity + line.return_quantity,
-        returned: line.return_quantity,
-        amount: money(line.amount_minor),
-    };
-    RefundView {
-        lines: lines.iter().map(line).collect(),
-        amount: money(refund.amount_minor),
-        freight: money(refund.freight_minor),
-        photos: serde_json::from_str(&refund.photos).unwrap_or_default(),
-        fault: refund.fault,
-        compensated: refund.compensation_template.is_some(),
-        requested_at: rfc3339(refund.requested_ms),
-        approved_at: refund.approved_ms.map(rfc3339),
-        ended_at: refund.ended_ms.map(rfc3339),
-        id: refund.id,
-        order_id: refund.order_id,
-        kind: refund.kind,
-        status: refund.status,
-        reason: refund.reason,
-        note: refund.note,
-    }
-}
-
-/// The refunds of an order, as its page shows them.
-///
-/// # Errors
-/// The database.
-pub async fn refund_views(conn: &mut Conn, order: &OrderId) -> Result<Vec<RefundView>> {
-    let mut views = Vec::new();
-    for refund in sql::of_order(conn, order).await? {
-        let lines = sql::find_lines(conn, &refund.id).await?;
-        views.push(refund_view(refund, &lines));
-    }
-    Ok(views)
+/// A photo that was uploaded.
+#[derive(Debug, Object)]
+pub struct UploadedPhoto {
+    pub id: RefundPhotoId,
 }
 
 pub struct RefundsApi {
@@ -138,13 +117,46 @@ impl RefundsApi {
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Refunds")]
 impl RefundsApi {
+    /// List the reasons for a refund
+    ///
+    /// What a customer can choose from. Changes nothing.
+    ///
+    /// Errors: `unauthenticated`.
+    #[oai(path = "/refund-reasons", method = "get", operation_id = "listRefundReasons")]
+    async fn list_reasons(&self, _auth: UserAuth) -> Reply<Json<List<RefundReasonView>>> {
+        let reason = |code: &RefundReason| RefundReasonView { code: *code, text: code.text().to_owned() };
+        Ok(List::whole(RefundReason::ALL.iter().map(reason).collect()))
+    }
+
+    /// Upload a photo for a refund
+    ///
+    /// The body is the JPEG or PNG itself. It is kept for a day, and longer once a request names it. Only its
+    /// owner and staff can see it.
+    ///
+    /// Errors: `not_a_picture`, `body_too_large`, `too_many_photos`.
+    #[oai(path = "/refund-photos", method = "post", operation_id = "uploadRefundPhoto")]
+    async fn upload_photo(&self, auth: UserAuth, body: PictureBody) -> Reply<Created<UploadedPhoto>> {
+        let id = photos::upload(&self.ctx, &auth.actor(), &body.0).await?;
+        Ok(Created::new(UploadedPhoto { id }))
+    }
+
+    /// A photo of mine
+    ///
+    /// Changes nothing.
+    ///
+    /// Errors: `photo_not_found`.
+    #[oai(path = "/refund-photos/:photo_id", method = "get", operation_id = "getRefundPhoto")]
+    async fn get_photo(&self, auth: UserAuth, photo_id: Path<RefundPhotoId>) -> Reply<Picture> {
+        Ok(photos::photo_of(&self.ctx, &auth.0.user_id, &photo_id).await?)
+    }
+
     /// Ask for a refund
     ///
     /// Reserves the units and their money. Where nothing is shipped yet it is approved at once, unless the
     /// shop is configured otherwise; freight goes back with the last unit.
     ///
     /// Errors: `order_not_found`, `order_not_paid`, `order_not_refundable`, `quantity_not_refundable`,
-    /// `refund_exceeds_paid`.
+    /// `refund_exceeds_paid`, `photo_not_found`.
     #[oai(path = "/orders/:order_id/refunds", method = "post", operation_id = "requestRefund")]
     async fn request_refund(
         &self,
@@ -154,21 +166,7 @@ impl RefundsApi {
         body: Body<RefundInput>,
     ) -> Reply<Created<RefundView>> {
         let key = Key::new(&auth.actor(), "requestRefund", &key, &json!([order_id.0, body.raw()]))?;
-        let units = |line: RefundLineInput| WantedUnits { line_id: line.line_id, quantity: line.quantity };
-        let input = body.into_inner();
-        let photos = input.photos.unwrap_or_default();
-        if let Some(index) = photos.iter().position(|url| url.len() > 512 || !url.starts_with("https://")) {
-            return Err(Failure::invalid(
-                format!("/photos/{index}"),
-                "must be an https URL of at most 512 characters",
-            )
-            .into());
-        }
-        let wish = Wish {
-            lines: input.lines.map(|lines| lines.into_iter().map(units).collect()),
-            reason: input.reason,
-            photos,
-        };
+        let wish = body.into_inner().parse()?;
         let done = request::request(&self.ctx, &auth.0.user_id, &key, &order_id, &wish).await?;
         Ok(Created::of(self.view(&done.value.refund_id).await?, &done))
     }
@@ -188,7 +186,7 @@ impl RefundsApi {
 
     /// Withdraw a refund
     ///
-    /// Takes back a request that was not decided yet; what it had reserved is free again.
+    /// Takes back a request of one's own that was not decided yet; what it had reserved is free again.
     ///
     /// Errors: `refund_not_found`, `refund_not_withdrawable`.
     #[oai(path = "/refunds/:refund_id/withdraw", method = "post", operation_id = "withdrawRefund")]
@@ -200,6 +198,26 @@ impl RefundsApi {
     ) -> Reply<Answer<RefundView>> {
         let key = Key::new(&auth.actor(), "withdrawRefund", &key, &refund_id.0)?;
         let done = decide::withdraw(&self.ctx, &auth.0.user_id, &key, &refund_id).await?;
+        Ok(Answer::of(self.view(&refund_id).await?, &done))
+    }
+
+    /// Say that the goods are sent back
+    ///
+    /// For a refund whose goods must come back first (AWAITING_RETURN): with a tracking number the request
+    /// does not lapse any more, and the store looks at the goods. Said again, it corrects what was said before.
+    ///
+    /// Errors: `refund_not_found`, `nothing_to_return`.
+    #[oai(path = "/refunds/:refund_id/return", method = "post", operation_id = "reportReturn")]
+    async fn report_return(
+        &self,
+        auth: UserAuth,
+        refund_id: Path<RefundId>,
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 128))] key: Header<String>,
+        body: Body<ReturnInput>,
+    ) -> Reply<Answer<RefundView>> {
+        let key = Key::new(&auth.actor(), "reportReturn", &key, &json!([refund_id.0, body.raw()]))?;
+        let (user, carrier, number) = (&auth.0.user_id, body.carrier.trim(), body.tracking_no.trim());
+        let done = returns::report_sent(&self.ctx, user, &key, &refund_id, carrier, number).await?;
         Ok(Answer::of(self.view(&refund_id).await?, &done))
     }
 }

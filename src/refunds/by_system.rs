@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::request::{self, Draft};
 use super::sql::{self, Refund};
-use super::{Fault, RefundKind, RefundState, decide};
+use super::{RefundKind, RefundState, amounts, decide};
 use crate::events::Event;
 use crate::kernel::{Actor, AttemptId, Failure, OrderId, Result};
-use crate::orders::{self, Order, OrderMove};
+use crate::orders::{self, Order, OrderMove, RefundMoney};
 use crate::payments;
 use crate::platform::bus::{Delivery, Handled};
 use crate::platform::ctx::Ctx;
@@ -45,32 +45,24 @@ async fn refund_orphan(tx: &mut Tx<'_>, ctx: &Ctx, order_id: &OrderId, attempt: 
         record.currency.parse().map_err(|e: String| Failure::internal("refunding an orphan", e))?;
     let mut order = orders::hold(tx, order_id).await?;
     let now_ms = ctx.clock.now_ms();
+    let money = RefundMoney { amount_minor: record.amount_minor, freight_minor: 0 };
     let refund = Refund {
-        id: ctx.new_id(),
-        order_id: order_id.clone(),
-        user_id: order.user_id.clone(),
-        attempt_id: Some(attempt.clone()),
-        kind: RefundKind::Orphan,
         status: RefundState::Approved,
         cause: Some(format!("orphan:{attempt}")),
-        fault: Fault::None,
-        reason: "订单已关闭，款项退回".to_owned(),
-        photos: "[]".to_owned(),
-        amount_minor: record.amount_minor,
-        freight_minor: 0,
         currency,
-        note: String::new(),
-        compensation_template: None,
-        requested_ms: now_ms,
         approved_ms: Some(now_ms),
-        ended_ms: None,
-        closed_times: 0,
-        step: 0,
+        ..Refund::of_order(
+            ctx,
+            &order,
+            RefundKind::Orphan,
+            Some(attempt.clone()),
+            "订单已关闭，款项退回",
+            money,
+        )
     };
     if !sql::insert(tx, &refund).await? {
         return Ok(());
     }
-    sql::set_approved(tx, &refund.id, refund.amount_minor, 0, "", now_ms).await?;
     sql::schedule(tx, &refund.id, RefundState::Approved, 0, Some(now_ms)).await?;
     orders::count_open(tx, &mut order, 1).await?;
     let detail = json!({ "refund": refund.id, "amount_minor": refund.amount_minor, "orphan": attempt });
@@ -103,13 +95,9 @@ pub async fn on_cancelled_order_paid(ctx: &Ctx, delivery: &Delivery) -> Result<H
                 if lines.iter().all(|line| line.taken_back() == line.quantity) {
                     return approve_waiting(tx, ctx, &mut order).await;
                 }
-                let parts = request::parts(&lines, None)?;
-                let draft = Draft {
-                    kind: RefundKind::User,
-                    cause: Some(format!("cancelled:{order_id}")),
-                    reason: "订单已取消".to_owned(),
-                    photos: "[]".to_owned(),
-                };
+                let parts = amounts::parts(&lines, &amounts::everything(&lines)?)?;
+                let cause = Some(format!("cancelled:{order_id}"));
+                let draft = Draft { cause, ..Draft::new(RefundKind::User, "订单已取消") };
                 match request::open(tx, ctx, &mut order, &ACTOR, draft, &parts).await? {
                     Some(refund) => decide::approve_held(tx, ctx, &mut order, &refund, &ACTOR, "").await,
                     None => Ok(()),

@@ -89,6 +89,39 @@ const RULES: &[(&str, &str)] = &[
          WHERE r.order_id = m.order_id AND r.status = 'SUCCEEDED' AND r.return_coupon = 1)",
     ),
     (
+        "refunds: where goods must come back first it is said until when, and no more can be sold than came back",
+        "SELECT id FROM refunds WHERE status = 'AWAITING_RETURN' AND return_before_ms IS NULL \
+         UNION ALL SELECT refund_id FROM refund_lines WHERE sellable_quantity > return_quantity \
+         OR sellable_quantity < 0",
+    ),
+    (
+        "refunds: an adopted one has the channel's number, has succeeded, and takes money alone",
+        "SELECT r.id FROM refunds r WHERE r.kind = 'EXTERNAL' AND (r.external_no IS NULL OR r.status <> 'SUCCEEDED' \
+         OR EXISTS (SELECT 1 FROM refund_lines l WHERE l.refund_id = r.id AND l.cancel_quantity + l.return_quantity > 0))",
+    ),
+    (
+        "refunds: money that moved was proved once, by a number of ours or by another",
+        "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.amount_minor > 0 AND r.attempt_id IS NOT NULL \
+         AND 1 <> (SELECT COUNT(*) FROM refund_submission_parts p WHERE p.refund_id = r.id AND p.settled_ms IS NOT NULL) \
+         + CASE WHEN r.external_no IS NULL THEN 0 ELSE 1 END \
+         UNION ALL SELECT p.refund_id FROM refund_submission_parts p \
+         JOIN refund_submissions s ON s.id = p.submission_id JOIN refunds r ON r.id = p.refund_id \
+         WHERE p.settled_ms IS NOT NULL AND (s.outcome IS NULL OR s.outcome <> 'SUCCESS' OR r.status <> 'SUCCEEDED')",
+    ),
+    (
+        "refunds: a number that may still pay out carries refunds that wait for it, or that people look at",
+        "SELECT s.id FROM refund_submissions s JOIN refund_submission_parts p ON p.submission_id = s.id \
+         JOIN refunds r ON r.id = p.refund_id WHERE s.outcome IS NULL \
+         AND r.status NOT IN ('APPROVED', 'SUBMITTED', 'PROCESSING', 'ABNORMAL', 'MANUAL', 'SUCCEEDED')",
+    ),
+    (
+        "refunds: a photo belongs to a refund that exists, at most 6 of the customer's to each",
+        "SELECT f.id FROM refund_photos f LEFT JOIN refunds r ON r.id = f.refund_id \
+         WHERE f.refund_id IS NOT NULL AND r.id IS NULL \
+         UNION ALL SELECT f.refund_id FROM refund_photos f JOIN refunds r ON r.id = f.refund_id \
+         AND r.user_id = f.owner_id GROUP BY f.refund_id HAVING COUNT(*) > 6",
+    ),
+    (
         "refunds: no compensation without a settled refund that stored it",
         "SELECT c.id FROM coupons c LEFT JOIN refunds r ON r.id = c.source_id WHERE c.source = 'refund' \
          AND (r.id IS NULL OR r.status <> 'SUCCEEDED' OR r.compensation_template IS NULL)",

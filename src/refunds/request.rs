@@ -3,33 +3,29 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::amounts::{self, Wanted};
+use super::photos;
 use super::sql::{self, Refund};
-use super::{Fault, ORDER_NOT_PAID, ORDER_NOT_REFUNDABLE, RefundKind, RefundState, decide};
+use super::{Fault, ORDER_NOT_PAID, ORDER_NOT_REFUNDABLE, RefundKind, RefundReason, decide};
 use crate::events::Event;
-use crate::kernel::{Actor, Failure, OrderId, OrderLineId, RefundId, Result, UserId};
+use crate::kernel::{Actor, Failure, OrderId, RefundId, RefundPhotoId, Result, UserId};
 use crate::orders::{
-    self, LineRefund, ORDER_NOT_FOUND, Order, OrderLine, OrderMove, OrderStatus, PayStatus,
-    QUANTITY_NOT_REFUNDABLE, RefundMoney,
+    self, LineRefund, ORDER_NOT_FOUND, Order, OrderMove, OrderStatus, PayStatus, RefundMoney,
 };
 use crate::payments;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use crate::platform::idempotency::{Done, Key};
 
-/// Units of one line that are to be refunded.
-#[derive(Debug, Clone)]
-pub struct WantedUnits {
-    pub line_id: OrderLineId,
-    pub quantity: i64,
-}
-
 /// What a customer asks for.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// `None`: everything that is left.
-    pub lines: Option<Vec<WantedUnits>>,
+    pub lines: Option<Vec<Wanted>>,
+    pub reason_code: RefundReason,
+    /// In the customer's words; empty: those of the list.
     pub reason: String,
-    pub photos: Vec<String>,
+    pub photos: Vec<RefundPhotoId>,
 }
 
 /// Which refund it became.
@@ -42,7 +38,7 @@ pub struct Requested {
 /// the configuration says so.
 ///
 /// # Errors
-/// `order_not_found`, `order_not_paid`, `order_not_refundable`, `quantity_not_refundable`.
+/// `order_not_found`, `order_not_paid`, `order_not_refundable`, `quantity_not_refundable`, `photo_not_found`.
 pub async fn request(
     ctx: &Ctx,
     user: &UserId,
@@ -63,19 +59,22 @@ pub async fn request(
                 return Err(Failure::new(&ORDER_NOT_REFUNDABLE));
             }
             let lines = orders::find_lines(tx, id).await?;
-            let parts = parts(&lines, wish.lines.as_deref())?;
+            let parts = match &wish.lines {
+                Some(wanted) => amounts::parts(&lines, wanted)?,
+                None => amounts::parts(&lines, &amounts::everything(&lines)?)?,
+            };
+            let parts = amounts::below_minimum(tx, ctx, &order, &lines, parts).await?;
+            let reason = if wish.reason.is_empty() { wish.reason_code.text() } else { wish.reason.as_str() };
             let draft = Draft {
-                kind: RefundKind::User,
-                cause: None,
-                reason: wish.reason.clone(),
+                reason_code: Some(wish.reason_code),
                 photos: serde_json::to_string(&wish.photos)
                     .map_err(|e| Failure::internal("writing a refund", e))?,
+                ..Draft::new(RefundKind::User, reason)
             };
             let actor = Actor::User(user.clone());
             let refund = open(tx, ctx, &mut order, &actor, draft, &parts).await?;
-            let Some(refund) = refund else {
-                return Err(Failure::internal("requesting a refund", "its id was given twice"));
-            };
+            let refund = refund.ok_or_else(|| Failure::internal("requesting a refund", "its id is taken"))?;
+            photos::attach(tx, &actor, &refund.id, &wish.photos).await?;
             let untouched = lines.iter().all(|line| line.shipped == 0);
             if untouched && ctx.config.refunds.auto_approve_before_shipping {
                 decide::approve_held(tx, ctx, &mut order, &refund, &Actor::System("refund_policy"), "")
@@ -87,12 +86,32 @@ pub async fn request(
     .await
 }
 
-/// What the system or a person wants of a refund, beside its lines.
-pub(super) struct Draft {
+/// What somebody wants of a refund, beside its lines.
+pub(super) struct Draft<'a> {
     pub kind: RefundKind,
+    /// What the system makes it for.
     pub cause: Option<String>,
-    pub reason: String,
+    pub reason_code: Option<RefundReason>,
+    pub reason: &'a str,
+    /// JSON list of ids.
     pub photos: String,
+    pub fault: Fault,
+    /// Freight that goes back with it whatever else is refunded.
+    pub freight_minor: i64,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(kind: RefundKind, reason: &'a str) -> Self {
+        Self {
+            kind,
+            cause: None,
+            reason_code: None,
+            reason,
+            photos: "[]".to_owned(),
+            fault: Fault::None,
+            freight_minor: 0,
+        }
+    }
 }
 
 /// Opens a refund on a held order and reserves what it takes. `None`: there is one for this cause already.
@@ -101,32 +120,25 @@ pub(super) async fn open(
     ctx: &Ctx,
     order: &mut Order,
     actor: &Actor,
-    draft: Draft,
+    draft: Draft<'_>,
     parts: &[LineRefund],
 ) -> Result<Option<Refund>> {
-    let amount_minor = parts.iter().map(|part| part.money_minor).sum();
+    let freight_minor = draft.freight_minor;
+    let amount_minor = parts.iter().map(|part| part.money_minor).sum::<i64>() + freight_minor;
     let paid_by = payments::paid_attempt(tx, &order.id).await?;
     let refund = Refund {
-        id: ctx.new_id(),
-        order_id: order.id.clone(),
-        user_id: order.user_id.clone(),
-        attempt_id: paid_by.map(|attempt| attempt.id),
-        kind: draft.kind,
-        status: RefundState::Requested,
         cause: draft.cause,
-        fault: Fault::None,
-        reason: draft.reason,
+        reason_code: draft.reason_code,
         photos: draft.photos,
-        amount_minor,
-        freight_minor: 0,
-        currency: order.currency,
-        note: String::new(),
-        compensation_template: None,
-        requested_ms: ctx.clock.now_ms(),
-        approved_ms: None,
-        ended_ms: None,
-        closed_times: 0,
-        step: 0,
+        fault: draft.fault,
+        ..Refund::of_order(
+            ctx,
+            order,
+            draft.kind,
+            paid_by.map(|attempt| attempt.id),
+            draft.reason,
+            RefundMoney { amount_minor, freight_minor },
+        )
     };
     if !sql::insert(tx, &refund).await? {
         return Ok(None);
@@ -134,8 +146,8 @@ pub(super) async fn open(
     for part in parts {
         sql::insert_line(tx, &refund.id, part).await?;
     }
-    orders::reserve_refund(tx, order, parts, RefundMoney { amount_minor, freight_minor: 0 }).await?;
-    let detail = json!({ "refund": refund.id, "amount_minor": amount_minor });
+    orders::reserve_refund(tx, order, parts, RefundMoney { amount_minor, freight_minor }).await?;
+    let detail = json!({ "refund": refund.id, "amount_minor": amount_minor, "reason": refund.reason });
     orders::record(tx, ctx, order, OrderMove::RefundRequested, actor, detail).await?;
     let event = Event::RefundRequested {
         order_id: order.id.clone(),
@@ -144,50 +156,4 @@ pub(super) async fn open(
     };
     orders::stage(tx, ctx, order, event).await?;
     Ok(Some(refund))
-}
-
-/// Which units of which lines, and what they are worth: units that were not shipped before units that were.
-pub(super) fn parts(lines: &[OrderLine], wanted: Option<&[WantedUnits]>) -> Result<Vec<LineRefund>> {
-    let everything: Vec<WantedUnits>;
-    let wanted = match wanted {
-        Some(wanted) => wanted,
-        None => {
-            let left = |line: &OrderLine| line.quantity - line.taken_back();
-            everything = lines
-                .iter()
-                .filter(|line| left(line) > 0)
-                .map(|line| WantedUnits { line_id: line.id.clone(), quantity: left(line) })
-                .collect();
-            &everything
-        }
-    };
-    if wanted.is_empty() {
-        return Err(Failure::new(&QUANTITY_NOT_REFUNDABLE).field("/lines"));
-    }
-    let mut parts: Vec<LineRefund> = Vec::with_capacity(wanted.len());
-    for (index, units) in wanted.iter().enumerate() {
-        let line = lines.iter().find(|line| line.id == units.line_id);
-        let line = line.filter(|_| !parts.iter().any(|part| part.line_id == units.line_id));
-        let Some(line) = line else {
-            return Err(Failure::invalid(
-                format!("/lines/{index}/line_id"),
-                "is no line of this order, or is named twice",
-            ));
-        };
-        let cancel = units.quantity.min(line.shippable().max(0));
-        let give_back = units.quantity - cancel;
-        if give_back > line.returnable() {
-            return Err(Failure::new(&QUANTITY_NOT_REFUNDABLE)
-                .field(format!("/lines/{index}/quantity"))
-                .with("refundable", (line.quantity - line.taken_back()).into()));
-        }
-        parts.push(LineRefund {
-            line_id: line.id.clone(),
-            cancel,
-            give_back,
-            sellable: 0,
-            money_minor: orders::amount_of_units(line, units.quantity),
-        });
-    }
-    Ok(parts)
 }

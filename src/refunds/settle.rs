@@ -4,23 +4,51 @@
 //! coupon come back, is there a compensation) is worked out before the message goes out, and again inside
 //! of the transaction; if it has changed meanwhile, nothing happens and the notice is tried again.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::sql::{self, Refund, Submission};
-use super::{Fault, RefundKind, RefundState, submit};
+use super::sql::{self, Part, Refund, Submission};
+use super::{Fault, RefundKind, RefundState, adopt, discrepancies, submit};
 use crate::config::CompensationPolicy;
 use crate::events::Event;
-use crate::kernel::{Actor, CouponTemplateId, Failure, RefundId, Result};
-use crate::orders::{self, LineRefund, ORDER_CHANGED, Order, OrderLine, OrderMove, Plan, RefundMoney};
+use crate::kernel::{Actor, CouponTemplateId, Failure, ProposalId, RefundId, Result};
+use crate::orders::{self, LineRefund, ORDER_CHANGED, Order, OrderLine, OrderMove, Plan};
 use crate::payments::{REFUND_NEWS, RefundNews, RefundState as ChannelState};
-use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx};
 use crate::platform::inbox::{self, Notice, Settled};
+use crate::platform::{alerts, proposals};
 
 /// Inbox kind of a refund for which no money has to move.
 pub const NO_MONEY: &str = "refund_without_money";
+/// Inbox kind of what two people have proved.
+pub const PROOF: &str = "refund_proof";
 const ACTOR: Actor = Actor::System("refund");
+
+/// What two people have proved: the money of a refund went back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StaffProof {
+    pub refund_id: RefundId,
+    pub proposal_id: ProposalId,
+}
+
+impl StaffProof {
+    /// Under which it settles a refund: once.
+    pub fn number(&self) -> String {
+        format!("proof:{}", self.proposal_id)
+    }
+}
+
+/// What proves that a refund succeeded.
+#[derive(Clone, Copy)]
+pub(super) enum Proof<'a> {
+    /// The channel, under a number of ours.
+    Submission(&'a Submission, &'a RefundNews),
+    /// The channel, under a number that the shop did not submit for it; or two people, under their proposal.
+    External(&'a str),
+    /// No money has to move.
+    Own,
+}
 
 /// Stores that the channel answered how a refund ended.
 pub(super) async fn store_answer(tx: &mut Tx<'_>, ctx: &Ctx, news: &RefundNews) -> Result<()> {
@@ -36,67 +64,97 @@ pub(super) async fn store_own_proof(tx: &mut Tx<'_>, ctx: &Ctx, refund: &RefundI
     Ok(())
 }
 
+/// Stores what two people have proved.
+pub(super) async fn store_staff_proof(tx: &mut Tx<'_>, ctx: &Ctx, proof: &StaffProof) -> Result<()> {
+    let body = serde_json::to_string(proof).map_err(|e| Failure::internal("writing a proof", e))?;
+    inbox::store(tx, ctx, "staff", proof.proposal_id.as_str(), PROOF, &body).await?;
+    Ok(())
+}
+
 /// Inbox handler of everything that ends a refund.
 ///
 /// # Errors
 /// The database, or the bus does not take the half message: the notice is tried again.
 pub async fn settle_notice(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
+    match settle_once(ctx, notice).await {
+        // Somebody moved the refund meanwhile: what the proof is worth now is worked out again.
+        Err(failure) if failure.is(&ORDER_CHANGED) => settle_once(ctx, notice).await,
+        settled => settled,
+    }
+}
+
+async fn settle_once(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
     let body = notice.body(ctx)?;
-    if notice.kind == NO_MONEY {
-        let Ok(refund) = body.parse::<RefundId>() else {
-            return Ok(Settled::Park("no refund id".to_owned()));
-        };
-        succeed(ctx, &refund, None).await?;
-        return finish(ctx, notice).await;
-    }
-    let news: RefundNews = match serde_json::from_str(&body) {
-        Ok(news) => news,
-        Err(error) => return Ok(Settled::Park(format!("the notice can't be read: {error}"))),
-    };
-    let (submission, refunds) = {
-        let conn = &mut *ctx.db.reader().await?;
-        let Some(submission) = sql::submission_by_number(conn, &news.out_refund_no).await? else {
-            return Ok(Settled::Park(format!("nobody here knows refund {}", news.out_refund_no)));
-        };
-        let refunds = sql::refunds_in(conn, &submission.id).await?;
-        (submission, refunds)
-    };
-    if news.refund_minor.is_some_and(|amount| amount != submission.amount_minor) {
-        let what = format!("submitted {}, refunded {:?}", submission.amount_minor, news.refund_minor);
-        give_to_people(ctx, &refunds, &what).await?;
-        return Ok(Settled::Park(format!("the amount of {} differs: {what}", news.out_refund_no)));
-    }
-    for refund in &refunds {
-        match news.state {
-            ChannelState::Success => succeed(ctx, refund, Some((&submission, &news))).await?,
-            ChannelState::Abnormal | ChannelState::Closed => fail(ctx, refund, &submission, &news).await?,
-            ChannelState::Processing => {}
+    match notice.kind.as_str() {
+        NO_MONEY => {
+            let Ok(refund) = body.parse::<RefundId>() else {
+                return Ok(Settled::Park("no refund id".to_owned()));
+            };
+            succeed(ctx, &refund, Proof::Own).await?;
         }
+        PROOF => {
+            let Ok(proof) = serde_json::from_str::<StaffProof>(&body) else {
+                return Ok(Settled::Park("the proof can't be read".to_owned()));
+            };
+            let number = proof.number();
+            if !succeed(ctx, &proof.refund_id, Proof::External(&number)).await? {
+                discrepancies::paid_twice(ctx, &proof).await?;
+            }
+        }
+        _ => match serde_json::from_str::<RefundNews>(&body) {
+            Ok(news) => return settle_news(ctx, notice, &news).await,
+            Err(error) => return Ok(Settled::Park(format!("the notice can't be read: {error}"))),
+        },
     }
     finish(ctx, notice).await
 }
 
-/// The channel refunded another amount than it was asked for: people have to look.
-async fn give_to_people(ctx: &Ctx, refunds: &[RefundId], why: &str) -> Result<()> {
-    ctx.db
-        .write(|tx| {
-            Box::pin(async move {
-                for id in refunds {
-                    let Some(found) = sql::by_id(tx, id).await? else { continue };
-                    orders::hold(tx, &found.order_id).await?;
-                    let Some(refund) = sql::by_id(tx, id).await? else { continue };
-                    if matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
-                        submit::to_manual(tx, ctx, &refund, why).await?;
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await
+async fn settle_news(ctx: &Ctx, notice: &Notice, news: &RefundNews) -> Result<Settled> {
+    let (submission, parts) = {
+        let conn = &mut *ctx.db.reader().await?;
+        let Some(submission) = sql::submission_by_number(conn, &news.out_refund_no).await? else {
+            return adopt::stranger(ctx, notice, news).await;
+        };
+        let parts = sql::parts_of(conn, &submission.id).await?;
+        (submission, parts)
+    };
+    let parts = parts.as_slice();
+    if news.refund_minor.is_some_and(|amount| amount != submission.amount_minor) {
+        let what = &format!("submitted {}, refunded {:?}", submission.amount_minor, news.refund_minor);
+        ctx.db.write(|tx| Box::pin(submit::give_to_people(tx, ctx, parts, what))).await?;
+        return Ok(Settled::Park(format!("the amount of {} differs: {what}", news.out_refund_no)));
+    }
+    match news.state {
+        ChannelState::Success => return settle_success(ctx, notice, &submission, parts, news).await,
+        ChannelState::Abnormal | ChannelState::Closed => fail(ctx, &submission, parts, news).await?,
+        ChannelState::Processing => {}
+    }
+    finish(ctx, notice).await
+}
+
+/// Each refund of the submission is settled by its own event. Money for one that is over, and got none by
+/// this number, was not expected any more: it is adopted.
+async fn settle_success(
+    ctx: &Ctx,
+    notice: &Notice,
+    submission: &Submission,
+    parts: &[Part],
+    news: &RefundNews,
+) -> Result<Settled> {
+    let mut unexpected_minor = 0;
+    for part in parts.iter().filter(|part| part.settled_ms.is_none()) {
+        if !succeed(ctx, &part.refund_id, Proof::Submission(submission, news)).await? {
+            unexpected_minor += part.amount_minor;
+        }
+    }
+    if unexpected_minor > 0 {
+        return adopt::late(ctx, notice, submission, news, unexpected_minor).await;
+    }
+    finish(ctx, notice).await
 }
 
 /// Each refund of the notice is where it belongs: so is the notice.
-async fn finish(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
+pub(super) async fn finish(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
@@ -110,17 +168,32 @@ async fn finish(ctx: &Ctx, notice: &Notice) -> Result<Settled> {
 
 /// Everything that settling decides.
 #[derive(Debug, PartialEq, Eq)]
-struct Decision {
-    plan: Plan,
-    return_coupon: bool,
-    compensation: Option<CouponTemplateId>,
+pub(super) struct Decision {
+    pub plan: Plan,
+    pub return_coupon: bool,
+    pub compensation: Option<CouponTemplateId>,
 }
 
-struct Read {
-    refund: Refund,
-    lines: Vec<LineRefund>,
-    order: Order,
-    order_lines: Vec<OrderLine>,
+impl Decision {
+    /// The event that makes it known.
+    pub fn event(&self, refund: &Refund) -> Event {
+        Event::RefundSettled {
+            refund_id: refund.id.clone(),
+            order_id: refund.order_id.clone(),
+            user_id: refund.user_id.clone(),
+            whole: self.plan.whole,
+            return_coupon: self.return_coupon,
+            compensation_template: self.compensation.clone(),
+        }
+    }
+}
+
+/// A refund and the order that it is of.
+pub(super) struct Read {
+    pub refund: Refund,
+    pub lines: Vec<LineRefund>,
+    pub order: Order,
+    pub order_lines: Vec<OrderLine>,
 }
 
 async fn read(conn: &mut Conn, id: &RefundId) -> Result<Read> {
@@ -132,13 +205,10 @@ async fn read(conn: &mut Conn, id: &RefundId) -> Result<Read> {
     Ok(Read { refund, lines, order, order_lines })
 }
 
-fn money(refund: &Refund) -> RefundMoney {
-    RefundMoney { amount_minor: refund.amount_minor, freight_minor: refund.freight_minor }
-}
-
-fn decide(ctx: &Ctx, read: &Read) -> Decision {
+/// What follows from a refund that succeeds.
+pub(super) fn decide(ctx: &Ctx, read: &Read) -> Decision {
     let (refund, order) = (&read.refund, &read.order);
-    let mut plan = orders::plan(order, &read.order_lines, &read.lines, money(refund));
+    let mut plan = orders::plan(order, &read.order_lines, &read.lines, refund.money());
     if refund.kind == RefundKind::Orphan {
         plan.whole = false;
         return Decision { plan, return_coupon: false, compensation: None };
@@ -161,33 +231,29 @@ fn decide(ctx: &Ctx, read: &Read) -> Decision {
     Decision { plan, return_coupon, compensation }
 }
 
-/// States from which the channel, or the absence of anything to move, can end a refund well.
-fn can_succeed(status: RefundState) -> bool {
-    matches!(
-        status,
+/// States from which the channel, or the absence of anything to move, can end a refund well. Of an orphan
+/// payment every fen goes back at last, even if people had given that up.
+fn can_succeed(refund: &Refund) -> bool {
+    match refund.status {
         RefundState::Approved
-            | RefundState::Submitted
-            | RefundState::Processing
-            | RefundState::Abnormal
-            | RefundState::Closed
-            | RefundState::Manual
-    )
+        | RefundState::Submitted
+        | RefundState::Processing
+        | RefundState::Abnormal
+        | RefundState::Closed
+        | RefundState::Manual => true,
+        RefundState::GivenUp => refund.kind == RefundKind::Orphan,
+        _ => false,
+    }
 }
 
-async fn succeed(ctx: &Ctx, id: &RefundId, by: Option<(&Submission, &RefundNews)>) -> Result<()> {
+/// Settles a refund; false: it is over already.
+pub(super) async fn succeed(ctx: &Ctx, id: &RefundId, proof: Proof<'_>) -> Result<bool> {
     let before = read(&mut *ctx.db.reader().await?, id).await?;
-    if !can_succeed(before.refund.status) {
-        return Ok(());
+    if !can_succeed(&before.refund) {
+        return Ok(false);
     }
     let decision = decide(ctx, &before);
-    let event = Event::RefundSettled {
-        refund_id: id.clone(),
-        order_id: before.refund.order_id.clone(),
-        user_id: before.refund.user_id.clone(),
-        whole: decision.plan.whole,
-        return_coupon: decision.return_coupon,
-        compensation_template: decision.compensation.clone(),
-    };
+    let event = decision.event(&before.refund);
     let (decision, order_id) = (&decision, &before.refund.order_id);
     let settled = ctx
         .bus
@@ -195,33 +261,23 @@ async fn succeed(ctx: &Ctx, id: &RefundId, by: Option<(&Submission, &RefundNews)
             Box::pin(async move {
                 orders::hold(tx, order_id).await?;
                 let read = read(tx, id).await?;
-                if !can_succeed(read.refund.status) || decide(ctx, &read) != *decision {
+                if !can_succeed(&read.refund) || decide(ctx, &read) != *decision {
                     return Err(Failure::new(&ORDER_CHANGED));
                 }
-                settle(tx, ctx, read, decision, by).await
+                settle(tx, ctx, read, decision, proof).await
             })
         })
         .await;
-    match settled {
-        // Somebody else settled it meanwhile: that is what this proof is about, too.
-        Err(failure) if failure.is(&ORDER_CHANGED) => {
-            let now = sql::by_id(&mut *ctx.db.reader().await?, id).await?;
-            if now.is_some_and(|refund| refund.status == RefundState::Succeeded) {
-                Ok(())
-            } else {
-                Err(failure)
-            }
-        }
-        settled => settled,
-    }
+    settled.map(|()| true)
 }
 
-async fn settle(
+/// The local transaction of the half message: a refund of a held order has succeeded.
+pub(super) async fn settle(
     tx: &mut Tx<'_>,
     ctx: &Ctx,
     read: Read,
     decision: &Decision,
-    by: Option<(&Submission, &RefundNews)>,
+    proof: Proof<'_>,
 ) -> Result<()> {
     let Read { refund, lines, mut order, .. } = read;
     if !sql::advance(tx, &refund.id, refund.status, RefundState::Succeeded).await? {
@@ -233,40 +289,75 @@ async fn settle(
     }
     let now_ms = ctx.clock.now_ms();
     sql::set_settled(tx, &refund.id, decision.plan.whole, decision.return_coupon, template, now_ms).await?;
-    if let Some((submission, news)) = by {
-        sql::set_outcome(tx, &submission.id, "SUCCESS", &news.channel_refund_id).await?;
+    match proof {
+        Proof::Submission(submission, news) => {
+            sql::set_outcome(tx, &submission.id, "SUCCESS", Some(&news.channel_refund_id)).await?;
+            if !sql::settle_part(tx, &submission.id, &refund.id, now_ms).await? {
+                return Err(Failure::new(&ORDER_CHANGED));
+            }
+        }
+        Proof::External(number) => {
+            if refund.external_no.is_none() && !sql::set_external_no(tx, &refund.id, number).await? {
+                return Err(Failure::new(&ORDER_CHANGED));
+            }
+        }
+        Proof::Own => {}
     }
     alerts::close(tx, ctx, "refund_manual", refund.id.as_str()).await?;
-    let detail = json!({ "refund": refund.id, "outcome": "SUCCEEDED", "amount_minor": refund.amount_minor });
+    proposals::drop_open(tx, ctx, refund.id.as_str()).await?;
+    let detail = json!({
+        "refund": refund.id, "outcome": "SUCCEEDED", "kind": refund.kind, "amount_minor": refund.amount_minor,
+    });
     orders::record(tx, ctx, &mut order, OrderMove::RefundEnded, &ACTOR, detail).await?;
     tracing::info!(refund.id = %refund.id, "refund {} of order {} is settled", refund.id, order.id);
-    if refund.kind == RefundKind::Orphan {
-        return orders::orphan_refund_ended(tx, ctx, &mut order).await;
+    if refund.kind != RefundKind::Orphan {
+        let money = refund.money();
+        return orders::settle_refund(tx, ctx, &mut order, &refund.id, &lines, money, &decision.plan).await;
     }
-    orders::settle_refund(tx, ctx, &mut order, &refund.id, &lines, money(&refund), &decision.plan).await
+    // One that was given up is counted as ended already.
+    if refund.status == RefundState::GivenUp {
+        return Ok(());
+    }
+    orders::orphan_refund_ended(tx, ctx, &mut order).await
 }
 
-/// The channel could not pay it out.
-async fn fail(ctx: &Ctx, id: &RefundId, submission: &Submission, news: &RefundNews) -> Result<()> {
+/// The channel could not pay out a submission.
+async fn fail(ctx: &Ctx, submission: &Submission, parts: &[Part], news: &RefundNews) -> Result<()> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let Some(found) = sql::by_id(tx, id).await? else { return Ok(()) };
+                let Some(first) = parts.first() else { return Ok(()) };
+                let Some(found) = sql::by_id(tx, &first.refund_id).await? else { return Ok(()) };
+                // All of them are refunds of one payment, so of one order.
                 orders::hold(tx, &found.order_id).await?;
-                let Some(refund) = sql::by_id(tx, id).await? else { return Ok(()) };
-                let last = sql::last_submission(tx, id).await?;
-                let current = last.is_some_and(|last| last.id == submission.id && last.outcome.is_none());
-                if !current || !matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
+                let now = sql::submission_by_number(tx, &submission.out_refund_no).await?;
+                if now.is_none_or(|now| now.outcome.is_some()) {
                     return Ok(());
                 }
-                if news.state == ChannelState::Closed {
-                    sql::set_outcome(tx, &submission.id, "CLOSED", &news.channel_refund_id).await?;
-                    return submit::submit_again(tx, ctx, &refund).await;
+                if news.state == ChannelState::Abnormal {
+                    return abnormal(tx, ctx, parts).await;
                 }
-                sql::advance(tx, id, refund.status, RefundState::Abnormal).await?;
-                let refund = Refund { status: RefundState::Abnormal, ..refund };
-                submit::to_manual(tx, ctx, &refund, "the channel can't pay it out: ABNORMAL").await
+                sql::set_outcome(tx, &submission.id, "CLOSED", Some(&news.channel_refund_id)).await?;
+                for part in parts {
+                    let Some(refund) = sql::by_id(tx, &part.refund_id).await? else { continue };
+                    if matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
+                        submit::submit_again(tx, ctx, &refund).await?;
+                    }
+                }
+                Ok(())
             })
         })
         .await
+}
+
+async fn abnormal(tx: &mut Tx<'_>, ctx: &Ctx, parts: &[Part]) -> Result<()> {
+    for part in parts {
+        let Some(refund) = sql::by_id(tx, &part.refund_id).await? else { continue };
+        if matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
+            sql::advance(tx, &refund.id, refund.status, RefundState::Abnormal).await?;
+            let refund = Refund { status: RefundState::Abnormal, ..refund };
+            submit::to_manual(tx, ctx, &refund, "the channel can't pay it out: ABNORMAL").await?;
+        }
+    }
+    Ok(())
 }

@@ -1,22 +1,31 @@
-//! Submitting a refund to the channel: commit a number, send under it, and ask while the outcome is unknown.
+//! Submitting refunds to the channel: commit a number, send under it, and ask while the outcome is unknown.
 //!
 //! A number is kept as long as the outcome is unknown; a new one is taken only after the channel says that
-//! the old one is closed. So a refund is never paid out twice.
+//! the old one is closed. So a refund is never paid out twice. A number carries one refund; near the channel's
+//! limit it carries all that wait for one payment. They go from state to state together, and one of them is
+//! scheduled for all.
 
-use super::sql::{self, Refund, Submission};
-use super::{CLOSED_MAX, PARTS_MAX, PAUSE_MS, PAYMENT_AGE_MAX_MS, RefundState, SPACING_MS, settle};
-use crate::kernel::{Failure, Millis, Result, SubmissionId, hour_ms, minute_ms};
-use crate::orders;
+use serde_json::json;
+
+use super::sql::{self, Part, Refund, Submission};
+use super::{
+    CLOSED_MAX, MERGE_FROM, PARTS_MAX, PAUSE_MS, PAYMENT_AGE_MAX_MS, REFUND_UNKNOWN_AT_CHANNEL, RefundState,
+    SPACING_MS, settle,
+};
+use crate::kernel::{Actor, Failure, Millis, Result, SubmissionId, hour_ms, minute_ms};
+use crate::orders::{self, OrderMove};
 use crate::payments::{self, Channel, ChannelError, RefundNews, RefundRequest, RefundState as ChannelState};
-use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Tx, Work};
+use crate::platform::{alerts, audit};
 
 /// Pauses between questions; the last one repeats.
 const ASK_AFTER_MS: [Millis; 6] = [5_000, 30_000, minute_ms(2), minute_ms(10), minute_ms(30), hour_ms(1)];
 
 /// The alert that is open while the merchant's account does not allow refunds: their queue rests.
 const PAUSED: (&str, &str) = ("refunds_paused", "wechat_pay");
+
+const ACTOR: Actor = Actor::System("refund");
 
 /// While the queue rests, the oldest refund alone is tried; the others wait for its acceptance.
 async fn rests(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> {
@@ -76,53 +85,100 @@ async fn number_in(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result<bool> 
     let now_ms = ctx.clock.now_ms();
     let last = sql::last_submission(tx, &refund.id).await?;
     // A number whose outcome is open is used again; one that the channel closed never.
-    if last.is_none_or(|submission| submission.outcome.is_some()) {
-        let (count, last_ms) = sql::submissions_of(tx, attempt_id).await?;
-        if now_ms - record.paid_ms > PAYMENT_AGE_MAX_MS {
-            to_manual(tx, ctx, refund, "the payment is older than 365 days").await?;
-            return Ok(false);
+    let submission = match last.filter(|submission| submission.outcome.is_none()) {
+        Some(submission) => submission.id,
+        None => {
+            let (count, last_ms) = sql::submissions_of(tx, attempt_id).await?;
+            if now_ms - record.paid_ms > PAYMENT_AGE_MAX_MS {
+                to_manual(tx, ctx, refund, "the payment is older than 365 days").await?;
+                return Ok(false);
+            }
+            if count >= PARTS_MAX {
+                to_manual(tx, ctx, refund, "the payment has 50 refunds already").await?;
+                return Ok(false);
+            }
+            let free_ms = last_ms.map(|last_ms| last_ms + SPACING_MS);
+            if let Some(free_ms) = free_ms.filter(|free_ms| *free_ms > now_ms) {
+                sql::schedule(tx, &refund.id, refund.status, refund.step, Some(free_ms)).await?;
+                return Ok(false);
+            }
+            let together = together(tx, refund, count, now_ms).await?;
+            let Some(first) = together.first() else { return Ok(false) };
+            let id: SubmissionId = ctx.new_id();
+            let submission = Submission {
+                out_refund_no: format!("{}{}", ctx.config.wechat_pay.number_prefix, id.tail()),
+                id,
+                attempt_id: attempt_id.clone(),
+                transaction_id: record.transaction_id,
+                amount_minor: together.iter().map(|refund| refund.amount_minor).sum(),
+                total_minor: record.amount_minor,
+                currency: record.currency,
+                outcome: None,
+                created_ms: now_ms,
+                reason: Some(first.reason.clone()),
+            };
+            sql::insert_submission(tx, &submission, &together).await?;
+            submission.id
         }
-        if count >= PARTS_MAX {
-            to_manual(tx, ctx, refund, "the payment has 50 refunds already").await?;
-            return Ok(false);
-        }
-        if let Some(free_ms) = last_ms.map(|last_ms| last_ms + SPACING_MS).filter(|free_ms| *free_ms > now_ms)
-        {
-            sql::schedule(tx, &refund.id, refund.status, refund.step, Some(free_ms)).await?;
-            return Ok(false);
-        }
-        let id: SubmissionId = ctx.new_id();
-        let submission = Submission {
-            out_refund_no: format!("{}{}", ctx.config.wechat_pay.number_prefix, id.tail()),
-            id,
-            attempt_id: attempt_id.clone(),
-            transaction_id: record.transaction_id,
-            amount_minor: refund.amount_minor,
-            total_minor: record.amount_minor,
-            currency: record.currency,
-            outcome: None,
-            created_ms: now_ms,
-        };
-        sql::insert_submission(tx, &submission, &refund.id).await?;
+    };
+    let mut moved = false;
+    for part in sql::parts_of(tx, &submission).await? {
+        let Some(other) = sql::by_id(tx, &part.refund_id).await? else { continue };
+        let waits = matches!(other.status, RefundState::Approved | RefundState::Closed);
+        moved |= waits && sql::advance(tx, &other.id, other.status, RefundState::Submitted).await?;
     }
-    if !sql::advance(tx, &refund.id, refund.status, RefundState::Submitted).await? {
-        return Ok(false);
+    if moved {
+        // If this process dies before the channel has answered, the row is due again by itself.
+        let next_ms = now_ms + payments::LEASE_MS;
+        sql::schedule(tx, &refund.id, RefundState::Submitted, 0, Some(next_ms)).await?;
     }
-    // If this process dies before the channel has answered, the row is due again by itself.
-    sql::schedule(tx, &refund.id, RefundState::Submitted, 0, Some(now_ms + payments::LEASE_MS)).await?;
-    Ok(true)
+    Ok(moved)
+}
+
+/// Which refunds go out under the next number: near the limit all that wait, otherwise this one.
+async fn together(tx: &mut Tx<'_>, refund: &Refund, count: i64, now_ms: Millis) -> Result<Vec<Refund>> {
+    if count >= MERGE_FROM
+        && let Some(attempt) = &refund.attempt_id
+    {
+        return sql::without_number(tx, attempt, now_ms).await;
+    }
+    let found = sql::by_id(tx, &refund.id).await?;
+    Ok(found.into_iter().filter(|found| found.status == refund.status).collect())
+}
+
+/// The submission that a refund is in now.
+async fn current(ctx: &Ctx, refund: &Refund) -> Result<(Submission, Vec<Part>)> {
+    let conn = &mut *ctx.db.reader().await?;
+    let submission = sql::last_submission(conn, &refund.id).await?;
+    let submission =
+        submission.ok_or_else(|| Failure::internal("a refund at the channel", "it has no number"))?;
+    let parts = sql::parts_of(conn, &submission.id).await?;
+    Ok((submission, parts))
+}
+
+/// Moves every refund of a submission; the one that is worked on is looked at again at `next_ms`.
+async fn move_together(
+    tx: &mut Tx<'_>,
+    parts: &[Part],
+    driver: &Refund,
+    from: RefundState,
+    to: RefundState,
+    next_ms: Millis,
+) -> Result<()> {
+    for part in parts {
+        sql::advance(tx, &part.refund_id, from, to).await?;
+    }
+    sql::schedule(tx, &driver.id, to, 0, Some(next_ms)).await?;
+    Ok(())
 }
 
 /// Sends a submitted refund under its number.
 pub async fn send(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
-    let submission = sql::last_submission(&mut *ctx.db.reader().await?, &refund.id).await?;
-    let Some(submission) = submission else {
-        return Err(Failure::internal("sending a refund", "it has no number"));
-    };
+    let (submission, parts) = current(ctx, refund).await?;
     let request = RefundRequest {
         transaction_id: submission.transaction_id.clone(),
         out_refund_no: submission.out_refund_no.clone(),
-        reason: refund.reason.clone(),
+        reason: submission.reason.clone().unwrap_or_else(|| refund.reason.clone()),
         refund_minor: submission.amount_minor,
         total_minor: submission.total_minor,
         currency: submission.currency.clone(),
@@ -131,25 +187,24 @@ pub async fn send(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
     match channel.provider.refund(&request, notify_url).await {
         Ok(news) => {
             ctx.metrics.outbound("refund", "ok");
-            accepted(ctx, refund, &news).await
+            accepted(ctx, refund, &parts, &news).await
         }
         Err(error) => {
             ctx.metrics.outbound("refund", error.kind());
-            refused(ctx, refund, error).await
+            refused(ctx, refund, &submission, &parts, error).await
         }
     }
 }
 
 /// The channel has it: PROCESSING, and if it says how it ended, that is a proof for the inbox.
-async fn accepted(ctx: &Ctx, refund: &Refund, news: &RefundNews) -> Result<()> {
+async fn accepted(ctx: &Ctx, refund: &Refund, parts: &[Part], news: &RefundNews) -> Result<()> {
+    let next_ms = ctx.clock.now_ms() + ASK_AFTER_MS[0];
     ctx.db
         .write(|tx| {
             Box::pin(async move {
                 resume(tx, ctx).await?;
-                if sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Processing).await? {
-                    let next_ms = ctx.clock.now_ms() + ASK_AFTER_MS[0];
-                    sql::schedule(tx, &refund.id, RefundState::Processing, 0, Some(next_ms)).await?;
-                }
+                let (from, to) = (RefundState::Submitted, RefundState::Processing);
+                move_together(tx, parts, refund, from, to, next_ms).await?;
                 if news.state != ChannelState::Processing {
                     settle::store_answer(tx, ctx, news).await?;
                 }
@@ -159,7 +214,13 @@ async fn accepted(ctx: &Ctx, refund: &Refund, news: &RefundNews) -> Result<()> {
         .await
 }
 
-async fn refused(ctx: &Ctx, refund: &Refund, error: ChannelError) -> Result<()> {
+async fn refused(
+    ctx: &Ctx,
+    refund: &Refund,
+    submission: &Submission,
+    parts: &[Part],
+    error: ChannelError,
+) -> Result<()> {
     tracing::warn!(refund.id = %refund.id, "refund {} was not accepted: {error}", refund.id);
     let why = &error.to_string();
     let error = &error;
@@ -167,25 +228,26 @@ async fn refused(ctx: &Ctx, refund: &Refund, error: ChannelError) -> Result<()> 
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                let from = RefundState::Submitted;
                 match error {
                     // It may have been done: ask, and if nobody knows it, send it again under the same number.
                     ChannelError::Unknown(_) | ChannelError::RateLimited => {
-                        sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Processing).await?;
                         let next_ms = now_ms + ASK_AFTER_MS[0];
-                        sql::schedule(tx, &refund.id, RefundState::Processing, 0, Some(next_ms)).await?;
+                        move_together(tx, parts, refund, from, RefundState::Processing, next_ms).await
                     }
                     ChannelError::Paused(_) => {
-                        sql::advance(tx, &refund.id, RefundState::Submitted, RefundState::Approved).await?;
-                        sql::schedule(tx, &refund.id, RefundState::Approved, 0, Some(now_ms + PAUSE_MS))
-                            .await?;
-                        alerts::open(tx, ctx, PAUSED.0, PAUSED.1, why).await?;
+                        let next_ms = now_ms + PAUSE_MS;
+                        move_together(tx, parts, refund, from, RefundState::Approved, next_ms).await?;
+                        alerts::open(tx, ctx, PAUSED.0, PAUSED.1, why).await
                     }
-                    ChannelError::Refused(_) | ChannelError::NotFound(_) | ChannelError::NumberUsed(_) => {
-                        let refund = Refund { status: RefundState::Submitted, ..refund.clone() };
-                        to_manual(tx, ctx, &refund, why).await?;
+                    ChannelError::Refused(_) | ChannelError::NotFound(_) => {
+                        give_to_people(tx, ctx, parts, why).await?;
+                        // It never came to be: no money can come of this number.
+                        sql::set_outcome(tx, &submission.id, "REFUSED", None).await
                     }
+                    // Something else may be under this number: its outcome stays open.
+                    ChannelError::NumberUsed(_) => give_to_people(tx, ctx, parts, why).await,
                 }
-                Ok(())
             })
         })
         .await
@@ -193,17 +255,15 @@ async fn refused(ctx: &Ctx, refund: &Refund, error: ChannelError) -> Result<()> 
 
 /// Asks how a refund stands.
 pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
-    let submission = sql::last_submission(&mut *ctx.db.reader().await?, &refund.id).await?;
-    let Some(submission) = submission else {
-        return Err(Failure::internal("asking about a refund", "it has no number"));
-    };
+    let (submission, parts) = current(ctx, refund).await?;
     let answer = channel.provider.query_refund(&submission.out_refund_no).await;
-    let answer = &answer;
+    let (answer, parts) = (&answer, &parts);
     let now_ms = ctx.clock.now_ms();
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                if answer.is_ok() {
+                // The channel answers, and nothing waits for it any more: whatever paused the queue is over.
+                if answer.is_ok() && sql::oldest_waiting(tx).await?.is_none() {
                     resume(tx, ctx).await?;
                 }
                 match answer {
@@ -212,8 +272,8 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
                     }
                     // Nobody knows it: it never arrived. The same number goes out again.
                     Err(ChannelError::NotFound(_)) => {
-                        sql::advance(tx, &refund.id, RefundState::Processing, RefundState::Submitted).await?;
-                        sql::schedule(tx, &refund.id, RefundState::Submitted, 0, Some(now_ms)).await?;
+                        let (from, to) = (RefundState::Processing, RefundState::Submitted);
+                        move_together(tx, parts, refund, from, to, now_ms).await?;
                         tx.wake(Work::Refunds);
                         return Ok(());
                     }
@@ -228,9 +288,61 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
         .await
 }
 
+/// Asks the channel about a number that a person has found in its console; what it says is a proof like any
+/// other, and is settled or adopted by the inbox.
+///
+/// # Errors
+/// `refund_unknown_at_channel`, `payment_channel_unavailable`.
+pub async fn look_up(ctx: &Ctx, channel: &Channel, actor: &Actor, out_refund_no: &str) -> Result<RefundNews> {
+    let news = match channel.provider.query_refund(out_refund_no).await {
+        Ok(news) => news,
+        Err(ChannelError::NotFound(_) | ChannelError::Refused(_)) => {
+            return Err(Failure::new(&REFUND_UNKNOWN_AT_CHANNEL).field("/out_refund_no"));
+        }
+        Err(error) => {
+            return Err(Failure::new(&payments::PAYMENT_CHANNEL_UNAVAILABLE).retry_after_s(5).cause(error));
+        }
+    };
+    let found = &news;
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                if found.state != ChannelState::Processing {
+                    settle::store_answer(tx, ctx, found).await?;
+                }
+                let entry = audit::Entry {
+                    actor,
+                    operation: "lookUpRefund",
+                    object: out_refund_no,
+                    before: None::<()>,
+                    after: Some(json!({ "state": found.state, "amount_minor": found.refund_minor })),
+                };
+                audit::record(tx, ctx, entry).await
+            })
+        })
+        .await?;
+    Ok(news)
+}
+
+/// Only people can go on with these refunds of one submission.
+pub async fn give_to_people(tx: &mut Tx<'_>, ctx: &Ctx, parts: &[Part], why: &str) -> Result<()> {
+    for part in parts {
+        let Some(found) = sql::by_id(tx, &part.refund_id).await? else { continue };
+        orders::hold(tx, &found.order_id).await?;
+        let Some(refund) = sql::by_id(tx, &part.refund_id).await? else { continue };
+        if matches!(refund.status, RefundState::Submitted | RefundState::Processing) {
+            to_manual(tx, ctx, &refund, why).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Only people can go on.
 pub async fn to_manual(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund, why: &str) -> Result<()> {
     if sql::advance(tx, &refund.id, refund.status, RefundState::Manual).await? {
+        let mut order = orders::hold(tx, &refund.order_id).await?;
+        let detail = json!({ "refund": refund.id, "why": why });
+        orders::record(tx, ctx, &mut order, OrderMove::RefundStuck, &ACTOR, detail).await?;
         alerts::open(tx, ctx, "refund_manual", refund.id.as_str(), why).await?;
     }
     Ok(())

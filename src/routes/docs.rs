@@ -11,6 +11,7 @@ use super::{Documents, Surface};
 use crate::kernel::Code;
 
 const PAGE: &str = include_str!("docs.html");
+const JOIN_PAGE: &str = include_str!("join.html");
 const ERRORS_PAGE: &str = include_str!("errors.html");
 
 /// Swagger UI's own files, cut out of the page that poem-openapi carries.
@@ -50,7 +51,7 @@ fn answer(content_type: &'static str, cache: &'static str, body: String) -> Resp
 const FRESH: &str = "no-cache";
 const KEPT: &str = "public, max-age=86400";
 
-/// `/docs`, `/docs/admin`, `/docs/errors`, `/openapi/*.json`.
+/// `/docs`, `/docs/admin`, `/docs/join` (for who was invited), `/docs/errors`, `/openapi/*.json`.
 pub fn routes(app: &Surface, documents: &Documents) -> Route {
     let phone = app.phone_origin.as_ref().map(|url| format!("<a href=\"{url}\">Sandbox phone</a>"));
     let phone = phone.unwrap_or_default();
@@ -74,6 +75,7 @@ pub fn routes(app: &Surface, documents: &Documents) -> Route {
                 page("minimall: store management", "/openapi/admin.json"),
             )),
         )
+        .at("/docs/join", get(serve("text/html; charset=utf-8", FRESH, JOIN_PAGE.to_owned())))
         .at("/docs/errors", get(serve("text/html; charset=utf-8", FRESH, errors_page(&app.ctx.codes))))
         .at(
             "/docs/swagger-ui.js",

@@ -18,6 +18,7 @@ pub use openapi::{Documents, documents};
 use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::payments::{self, Channel};
+use crate::platform::caches::Caches;
 use crate::platform::ctx::Ctx;
 use crate::platform::web::RequestScope;
 use crate::shipping;
@@ -35,6 +36,7 @@ pub struct Surface {
     pub sessions: Sessions,
     pub stores: Stores,
     pub feed: Feed,
+    pub caches: Caches,
     /// Origin of the page that plays the phone; none: no other origin may call.
     pub phone_origin: Option<String>,
 }

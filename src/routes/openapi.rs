@@ -20,13 +20,13 @@ use crate::orders::OrdersApi;
 use crate::payments::PaymentsApi;
 use crate::refunds::RefundsApi;
 use crate::staff::roles::{self, Permission};
-use crate::staff::{Attempts, Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
+use crate::staff::{Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
 use crate::stores::StoresApi;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 14] = [
+const STORY: [&str; 16] = [
     "Sessions",
     "Me",
     "Stores",
@@ -35,11 +35,13 @@ const STORY: [&str; 14] = [
     "Addresses",
     "Orders",
     "Shipping",
+    "Pickups",
     "Payments",
     "Refunds",
     "Coupons",
     "Users",
     "Messages",
+    "Staff",
     "Operations",
 ];
 
@@ -74,14 +76,19 @@ type AppApis = (
 
 type AdminApis = (
     admin::sessions::StaffSessionsApi,
+    admin::staff::StaffAdminApi,
     admin::stores::StoresAdminApi,
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
-    admin::shipping::AdminShippingApi,
-    admin::users::AdminUsersApi,
-    admin::feed::AdminFeedApi,
-    admin::refunds::AdminRefundsApi,
+    (
+        admin::shipping::AdminShippingApi,
+        admin::users::AdminUsersApi,
+        admin::feed::AdminFeedApi,
+    ),
+    (admin::pricing::AdminPricingApi, admin::pickups::AdminPickupsApi),
+    (admin::refunds::AdminRefundsApi, admin::refunds::StartedRefundsApi, admin::refunds::RefundsByPeopleApi),
+    (admin::payments::AdminPaymentsApi, admin::proposals::ProposalsApi),
     admin::operations::OperationsApis,
 );
 
@@ -108,16 +115,25 @@ pub fn app_service(app: &Surface) -> OpenApiService<AppApis, ()> {
 pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
     let ctx = || app.ctx.clone();
     let apis = (
-        admin::sessions::StaffSessionsApi { ctx: ctx(), attempts: Attempts::default() },
+        admin::sessions::StaffSessionsApi { ctx: ctx() },
+        admin::staff::StaffAdminApi { ctx: ctx() },
         admin::stores::StoresAdminApi { ctx: ctx(), stores: app.stores.clone(), mini: app.mini.clone() },
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
-        admin::shipping::AdminShippingApi { ctx: ctx(), mini: app.mini.clone() },
-        admin::users::AdminUsersApi { ctx: ctx() },
-        admin::feed::AdminFeedApi { ctx: ctx(), feed: app.feed.clone() },
-        admin::refunds::AdminRefundsApi { ctx: ctx() },
-        admin::operations::apis(&app.ctx),
+        (
+            admin::shipping::AdminShippingApi { ctx: ctx(), mini: app.mini.clone() },
+            admin::users::AdminUsersApi { ctx: ctx() },
+            admin::feed::AdminFeedApi { ctx: ctx(), feed: app.feed.clone() },
+        ),
+        (admin::pricing::AdminPricingApi { ctx: ctx() }, admin::pickups::AdminPickupsApi { ctx: ctx() }),
+        (
+            admin::refunds::AdminRefundsApi { ctx: ctx() },
+            admin::refunds::StartedRefundsApi { ctx: ctx() },
+            admin::refunds::RefundsByPeopleApi { ctx: ctx(), channel: app.channel.clone() },
+        ),
+        (admin::payments::AdminPaymentsApi { ctx: ctx() }, admin::proposals::ProposalsApi { ctx: ctx() }),
+        admin::operations::apis(&app.ctx, &app.caches),
     );
     OpenApiService::new(apis, "minimall: store management", VERSION)
         .description(ADMIN_TEXT)

@@ -1,16 +1,12 @@
 //! `getwxacodeunlimit`: a QR code of the scene that a phone can really read.
 
-use jpeg_encoder::{ColorType, Encoder};
-use qrcode::{Color, EcLevel, QrCode};
 use serde_json::Value;
 
 use super::mini::{self, Answer, Body, Refusal};
 use super::server::Call;
+use crate::kernel::qr;
 
 const SCENE_MAX: usize = 32;
-/// Modules of white around the code.
-const QUIET: usize = 4;
-const QUALITY: u8 = 90;
 
 /// `POST /wxa/getwxacodeunlimit`
 pub fn unlimited(call: &Call) -> Answer {
@@ -42,26 +38,5 @@ pub fn unlimited(call: &Call) -> Answer {
     if body["is_hyaline"] == Value::Bool(true) {
         return Err(Refusal::new(40097, "invalid args: is_hyaline (the sandbox draws JPEG only)"));
     }
-    draw(scene, width).map(Body::Jpeg).ok_or_else(|| Refusal::new(-1, "system error"))
-}
-
-/// A square of `width` pixels in grey.
-fn draw(scene: &str, width: usize) -> Option<Vec<u8>> {
-    let code = QrCode::with_error_correction_level(scene, EcLevel::M).ok()?;
-    let modules = code.width();
-    let scale = width / (modules + 2 * QUIET);
-    let margin = (width - scale * modules) / 2;
-    let colors = code.to_colors();
-    let mut pixels = vec![255_u8; width * width];
-    for (index, _) in colors.iter().enumerate().filter(|(_, color)| **color == Color::Dark) {
-        let (row, column) = (index / modules, index % modules);
-        for y in 0..scale {
-            let start = (margin + row * scale + y) * width + margin + column * scale;
-            pixels[start..start + scale].fill(0);
-        }
-    }
-    let mut jpeg = Vec::new();
-    let side = u16::try_from(width).ok()?;
-    Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side, side, ColorType::Luma).ok()?;
-    Some(jpeg)
+    qr::jpeg(scene, width).map(Body::Jpeg).ok_or_else(|| Refusal::new(-1, "system error"))
 }

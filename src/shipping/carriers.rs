@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::CARRIER_UNKNOWN;
 use crate::kernel::{Failure, Millis, Result, day_ms, minute_ms};
+use crate::platform::caches::{CacheState, Watched};
 use crate::platform::ctx::Ctx;
+use crate::platform::db::BoxFuture;
 use crate::wechat::mini::Mini;
 
 const KEY: &str = "shipping:carriers";
 /// Set while WeChat was asked in vain: nobody waits for it again meanwhile.
 const AWAY_KEY: &str = "shipping:carriers-away";
+const NAME: &str = "carriers";
 const KEPT_MS: Millis = day_ms(1);
 const AWAY_MS: Millis = minute_ms(1);
 const NAME_CHARS_MAX: usize = 128;
@@ -80,6 +83,7 @@ pub async fn carriers(ctx: &Ctx, mini: &Mini) -> Carriers {
     if let Ok(Some(_)) = ctx.kv.get(AWAY_KEY).await {
         return usual();
     }
+    ctx.metrics.cache_read(NAME, "database", 0);
     let answer = mini.delivery_companies().await;
     ctx.metrics.outbound("delivery_companies", if answer.is_ok() { "ok" } else { "failed" });
     match answer {
@@ -110,6 +114,23 @@ async fn keep(ctx: &Ctx, key: &str, bytes: &[u8], ttl_ms: Millis) {
 fn usual() -> Carriers {
     let carrier = |(id, name): &(&str, &str)| Carrier { id: (*id).to_owned(), name: (*name).to_owned() };
     Carriers { list: USUAL.iter().map(carrier).collect(), complete: false }
+}
+
+/// The list in the kv tier, for people who look at caches: dropped, it is asked for again.
+pub struct CarriersCache;
+
+impl Watched for CarriersCache {
+    fn state(&self) -> CacheState {
+        CacheState::of(NAME, std::iter::empty())
+    }
+
+    fn forget<'x>(&'x self, ctx: &'x Ctx, _: Option<&'x str>, _: Millis) -> BoxFuture<'x, ()> {
+        Box::pin(async move {
+            for key in [KEY, AWAY_KEY] {
+                let _ = ctx.kv.delete(key).await;
+            }
+        })
+    }
 }
 
 #[cfg(test)]

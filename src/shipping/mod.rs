@@ -1,10 +1,11 @@
 //! Shipping: parcels, and telling WeChat about them, without which it keeps the money of an order frozen.
 //!
 //! Owns `parcels`, `parcel_lines`, `shipping_uploads`, `shipping_batches` and `shipping_batch_rows`. Stages
-//! `TrackingCorrected`. Consumes `OrderRestRefunded` (what was shipped is everything now) and the pushes of
-//! WeChat's order management: its settlement completes an order, its reminders become alerts. Invariants: what
-//! is in parcels is what its lines say is shipped; an order that was paid through WeChat and is shipped has an
-//! accepted upload, one on its way, or an open alert; a row of a file is one parcel, once.
+//! `TrackingCorrected`. Consumes `OrderRestRefunded` (what was shipped is everything now), `OrderCompleted` (what
+//! was handed over in a store) and the pushes of WeChat's order management: its settlement completes an order, its
+//! reminders become alerts. Invariants: what is in parcels is what its lines say is shipped; an order that was
+//! paid through WeChat and is shipped has an accepted upload, one on its way, or an open alert; a row of a file is
+//! one parcel, once.
 
 mod batch;
 mod carriers;
@@ -22,7 +23,7 @@ pub use batch::{
     Batch, BatchRow, BatchState, RowCode, RowCounts, RowState, apply_batch, batch, batch_rows, batches,
     create_batch,
 };
-pub use carriers::{Carrier, carriers};
+pub use carriers::{Carrier, CarriersCache, carriers};
 pub use correct::{Corrected, Correction, correct_tracking};
 pub use failed::{FailedUpload, failed_uploads, retry_failed_uploads, retry_upload};
 pub use invariants::invariants;

@@ -34,9 +34,36 @@ const ERROR_CHARS_MAX: usize = 300;
 
 /// What this module takes from the bus.
 pub fn subscriptions() -> Vec<Subscription> {
-    vec![Subscription::new("shipping.rest-refunded", &["OrderRestRefunded"], |ctx, delivery| {
-        Box::pin(on_order_rest_refunded(ctx, delivery))
-    })]
+    vec![
+        Subscription::new("shipping.rest-refunded", &["OrderRestRefunded"], |ctx, delivery| {
+            Box::pin(on_order_rest_refunded(ctx, delivery))
+        }),
+        Subscription::new("shipping.handed-over", &["OrderCompleted"], |ctx, delivery| {
+            Box::pin(on_order_completed(ctx, delivery))
+        }),
+    ]
+}
+
+/// An order that is not sent was handed over in the store just now: that is its shipping.
+async fn on_order_completed(ctx: &Ctx, delivery: &Delivery) -> Result<Handled> {
+    let Event::OrderCompleted { order_id, .. } = &delivery.event else {
+        return Ok(Handled::Park("not a completed order".to_owned()));
+    };
+    ctx.db
+        .write(|tx| {
+            Box::pin(async move {
+                if !delivery.begin(tx, ctx.clock.now_ms()).await? {
+                    return Ok(());
+                }
+                let order = orders::hold(tx, order_id).await?;
+                if order.fulfilment == Fulfilment::Delivery {
+                    return Ok(());
+                }
+                stage(tx, ctx, &order).await
+            })
+        })
+        .await?;
+    Ok(Handled::Done)
 }
 
 /// What was shipped is everything now, and WeChat has to know, or it keeps the money.
@@ -137,7 +164,10 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
     let parcels = sql::of_order(conn, &order.id).await?;
     let units = sql::lines_of_order(conn, &order.id).await?;
     let lines = orders::find_lines(conn, &order.id).await?;
-    let all = all_on_its_way(&order);
+    if order.fulfilment != Fulfilment::Delivery {
+        return Ok(Content::Say(Box::new(handed_over(attempt, &lines, upload_ms))));
+    }
+    let all = order.shipped_ms.is_some();
     let express: Vec<&Parcel> =
         parcels.iter().filter(|parcel| parcel.is_express()).take(PARCELS_MAX).collect();
     if express.is_empty() && !all {
@@ -150,20 +180,15 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
         item_desc: describe(units.iter().filter(|unit| unit.parcel_id == parcel.id), &lines),
         receiver_phone: receiver_phone.clone(),
     };
-    let by_hand = |item_desc: String| ShippingParcel {
+    let own_courier = || ShippingParcel {
         tracking_no: String::new(),
         express_company: String::new(),
-        item_desc,
+        item_desc: describe(units.iter(), &lines),
         receiver_phone: None,
     };
-    let (logistics, parcels) = match order.fulfilment {
-        Fulfilment::Delivery if express.is_empty() => {
-            (Logistics::SameCity, vec![by_hand(describe(units.iter(), &lines))])
-        }
-        Fulfilment::Delivery => (Logistics::Express, express.iter().map(entry).collect()),
-        Fulfilment::Pickup | Fulfilment::InStore => {
-            (Logistics::Pickup, vec![by_hand(describe_handed_over(&lines))])
-        }
+    let (logistics, parcels) = match express.is_empty() {
+        true => (Logistics::SameCity, vec![own_courier()]),
+        false => (Logistics::Express, express.iter().map(entry).collect()),
     };
     let is_express = logistics == Logistics::Express;
     let info = ShippingInfo {
@@ -179,11 +204,24 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
     Ok(Content::Say(Box::new(info)))
 }
 
-/// What somebody took along from the store.
-fn describe_handed_over(lines: &[OrderLine]) -> String {
-    let named = lines.iter().filter(|line| line.quantity > line.cancelled);
-    let named = named.map(|line| format!("{}×{}", line.product_name, line.quantity - line.cancelled));
-    named.collect::<Vec<_>>().join("，")
+/// What was handed over in the store.
+fn handed_over(attempt: Attempt, lines: &[OrderLine], upload_ms: Millis) -> ShippingInfo {
+    let given = lines.iter().filter(|line| line.shipped > 0);
+    let given: Vec<String> = given.map(|line| format!("{}×{}", line.product_name, line.shipped)).collect();
+    ShippingInfo {
+        order: OrderKey::Merchant { mchid: attempt.mchid, out_trade_no: attempt.out_trade_no },
+        logistics: Logistics::Pickup,
+        split: false,
+        all_delivered: true,
+        parcels: vec![ShippingParcel {
+            tracking_no: String::new(),
+            express_company: String::new(),
+            item_desc: given.join("，"),
+            receiver_phone: None,
+        }],
+        upload_ms,
+        openid: attempt.openid,
+    }
 }
 
 /// `手冲壶×1，滤纸×2`

@@ -1,84 +1,103 @@
-//! Slows guessing down: failed tries are counted by user name, whether it exists or not. The count is of
-//! this process; it shields the password hash, which is the real cost of a guess.
+//! Slows guessing down. Tries are counted in the database, so for all nodes together, by user name, whether it
+//! exists or not. A device that was signed in before proves it with its old token and is counted by itself, so
+//! that nobody who keeps guessing a name keeps its owner out.
 
-use moka::future::Cache;
+use super::{SIGN_IN_TOO_OFTEN, sql};
+use crate::kernel::{Failure, Millis, Result, StaffId, minute_ms};
+use crate::platform::ctx::Ctx;
+use crate::platform::db::Tx;
+use crate::platform::secrets::token_hash;
 
-use super::SIGN_IN_TOO_OFTEN;
-use crate::kernel::{Failure, Millis, Result, minute_ms};
-
-/// Failed tries in a row until a user name has to wait.
-const FAILED_MAX: u32 = 20;
-/// How long a count lives, from its first failure on.
+/// Tries without a success until somebody has to wait.
+const TRIES_MAX: i64 = 20;
+/// How long a count lives, from its first try on.
 const WINDOW_MS: Millis = minute_ms(15);
-/// User names that are counted at the same time.
-const NAMES_MAX: u64 = 10_000;
 
-#[derive(Clone, Copy)]
-struct Count {
-    tries: u32,
-    since_ms: Millis,
-}
+/// Whose tries are counted together: a keyed hash, so that what people type by mistake is not kept.
+#[derive(Debug, Clone)]
+pub struct Counted(String);
 
-/// Tries by user name since their last success. Clones share the counts.
-#[derive(Clone)]
-pub struct Attempts(Cache<String, Count>);
-
-impl Default for Attempts {
-    fn default() -> Self {
-        Self(Cache::new(NAMES_MAX))
+impl Counted {
+    /// Tries to sign in under this name: from everywhere, or, with a token that this very device had for the
+    /// name before, from there.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn of_sign_in(ctx: &Ctx, user_name: &str, known_token: Option<&str>) -> Result<Self> {
+        let device = match known_token {
+            Some(token) => {
+                let conn = &mut *ctx.db.reader().await?;
+                sql::sessions::known_device(conn, user_name, &token_hash(token)).await?
+            }
+            None => None,
+        };
+        Ok(match device {
+            Some(session) => Self(ctx.secrets.index("sign-in device", session.as_str())),
+            None => Self(ctx.secrets.index("sign-in", user_name)),
+        })
     }
-}
 
-impl Attempts {
+    /// Tries of a member who is signed in to prove the current password.
+    pub fn of_password_change(ctx: &Ctx, member: &StaffId) -> Self {
+        Self(ctx.secrets.index("password change", member.as_str()))
+    }
+
+    /// Refuses who has to wait, before anything costly is done.
+    ///
+    /// # Errors
+    /// `sign_in_too_often` with the time to wait.
+    pub async fn look(&self, ctx: &Ctx) -> Result<()> {
+        let known = sql::tries::find(&mut *ctx.db.reader().await?, &self.0).await?;
+        let left_ms = known.map(|(tries, since_ms)| (tries, since_ms + WINDOW_MS - ctx.clock.now_ms()));
+        match left_ms {
+            Some((tries, left_ms)) if tries >= TRIES_MAX && left_ms > 0 => Err(wait(left_ms)),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts a try before its password is looked at, so that parallel tries count, too.
     ///
     /// # Errors
     /// `sign_in_too_often` with the time to wait.
-    pub(super) async fn admit(&self, user_name: &str, now_ms: Millis) -> Result<()> {
-        let count = self
-            .0
-            .entry_by_ref(user_name)
-            .and_upsert_with(|there| async move {
-                match there.map(moka::Entry::into_value) {
-                    Some(count) if now_ms < count.since_ms + WINDOW_MS => {
-                        Count { tries: count.tries.saturating_add(1), ..count }
-                    }
-                    _ => Count { tries: 1, since_ms: now_ms },
-                }
+    pub async fn admit(&self, ctx: &Ctx) -> Result<()> {
+        let now_ms = ctx.clock.now_ms();
+        let after_ms = now_ms - WINDOW_MS;
+        let counted = self.0.as_str();
+        let admitted = ctx.db.write(|tx| {
+            Box::pin(async move {
+                Ok(sql::tries::count(tx, counted, after_ms, TRIES_MAX).await?
+                    || sql::tries::begin(tx, counted, after_ms, now_ms).await?
+                    // Somebody else began at the same moment.
+                    || sql::tries::count(tx, counted, after_ms, TRIES_MAX).await?)
             })
-            .await
-            .into_value();
-        if count.tries <= FAILED_MAX {
+        });
+        if admitted.await? {
             return Ok(());
         }
-        let wait_s = (count.since_ms + WINDOW_MS - now_ms).div_euclid(1_000) + 1;
-        Err(Failure::new(&SIGN_IN_TOO_OFTEN).retry_after_s(u32::try_from(wait_s).unwrap_or(1)))
+        tracing::warn!("somebody tries passwords: {TRIES_MAX} tries within {} min", WINDOW_MS / 60_000);
+        self.look(ctx).await?;
+        Err(wait(1_000))
     }
 
     /// The password was right: the count starts again.
-    pub(super) async fn succeeded(&self, user_name: &str) {
-        self.0.invalidate(user_name).await;
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn succeeded(&self, tx: &mut Tx<'_>) -> Result<()> {
+        sql::tries::forget(tx, &self.0).await
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn wait(left_ms: Millis) -> Failure {
+    let wait_s = left_ms.div_euclid(1_000) + 1;
+    Failure::new(&SIGN_IN_TOO_OFTEN).retry_after_s(u32::try_from(wait_s).unwrap_or(1))
+}
 
-    #[tokio::test]
-    async fn a_user_name_waits_after_too_many_failures_and_a_success_clears_it() {
-        let attempts = Attempts::default();
-        for _ in 0..FAILED_MAX {
-            attempts.admit("admin", 0).await.unwrap();
-        }
-        let refused = attempts.admit("admin", minute_ms(5)).await.unwrap_err();
-        assert!(refused.is(&SIGN_IN_TOO_OFTEN));
-        assert_eq!(refused.retry_after(), Some(601));
-        attempts.admit("other", 0).await.unwrap();
-        attempts.admit("admin", WINDOW_MS).await.unwrap();
-        for _ in 0..3 * FAILED_MAX {
-            attempts.admit("admin", WINDOW_MS).await.unwrap();
-            attempts.succeeded("admin").await;
-        }
-    }
+/// Forgets counts that are over. Answers how many.
+///
+/// # Errors
+/// The database.
+pub async fn sweep(ctx: &Ctx) -> Result<usize> {
+    let before_ms = ctx.clock.now_ms() - WINDOW_MS;
+    ctx.db.write(|tx| Box::pin(async move { sql::tries::forget_old(tx, before_ms).await })).await
 }

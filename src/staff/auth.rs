@@ -4,7 +4,7 @@ use poem::Request;
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
-use super::{Gate, StaffMember, StoreScope, sql};
+use super::{Gate, StaffMember, StoreScope, roles, sql};
 use crate::kernel::{Actor, Failure, Result, common};
 use crate::platform::ctx::Ctx;
 use crate::platform::secrets::token_hash;
@@ -18,6 +18,11 @@ pub struct StaffAuth(pub StaffMember);
 impl StaffAuth {
     pub fn actor(&self) -> Actor {
         self.0.actor()
+    }
+
+    /// May the member call this operation, too?
+    pub fn may(&self, operation: &str) -> bool {
+        roles::permission_of(operation).is_some_and(|permission| permission.roles().contains(&self.0.role))
     }
 
     /// The stores that lists are narrowed to.
@@ -43,7 +48,7 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<StaffMember> {
 
 async fn of_token(ctx: &Ctx, token: &str) -> Result<StaffMember> {
     let mut conn = ctx.db.reader().await?;
-    sql::member_of_token(&mut conn, &token_hash(token), ctx.clock.now_ms())
+    sql::sessions::member_of_token(&mut conn, &token_hash(token), ctx.clock.now_ms())
         .await?
         .ok_or_else(|| Failure::new(&common::UNAUTHENTICATED))
 }

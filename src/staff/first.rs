@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use data_encoding::BASE32_NOPAD;
 use serde_json::json;
 
 use super::sql::{self, NewStaff};
-use super::{Role, normal_user_name, password};
+use super::{Role, StoreScope, normal_user_name, password};
 use crate::kernel::{Actor, Failure, Result, StaffId};
 use crate::platform::audit;
-use crate::platform::crypto;
 use crate::platform::ctx::Ctx;
 
 /// The account that was made. `password` is there when it was made up: print it once, never log it.
@@ -38,7 +36,7 @@ pub async fn ensure_first(ctx: &Ctx) -> Result<Option<FirstAccount>> {
         return Err(Failure::internal("making the first account", why));
     }
     let configured = &ctx.config.admin.initial_password;
-    let made_up = configured.is_empty().then(random_password);
+    let made_up = configured.is_empty().then(password::made_up);
     let password = made_up.as_deref().unwrap_or(configured);
     password::check(&user_name, password)
         .map_err(|weak| Failure::internal("reading admin.initial_password", weak))?;
@@ -48,6 +46,7 @@ pub async fn ensure_first(ctx: &Ctx) -> Result<Option<FirstAccount>> {
         name: user_name.clone(),
         password_hash: password::hash(password).await?,
         role: Role::Owner,
+        scope: StoreScope::All,
         created_ms: ctx.clock.now_ms(),
     };
     let row = &row;
@@ -72,10 +71,4 @@ pub async fn ensure_first(ctx: &Ctx) -> Result<Option<FirstAccount>> {
         })
         .await?;
     Ok(made.then_some(FirstAccount { user_name, password: made_up }))
-}
-
-/// 100 bits in groups that can be typed.
-fn random_password() -> String {
-    let text = BASE32_NOPAD.encode(&crypto::random::<13>()).to_lowercase();
-    [&text[..5], &text[5..10], &text[10..15], &text[15..20]].join("-")
 }

@@ -1,5 +1,5 @@
 //! The gate of store management: which operation a request is for, whether the member's role may call it, and
-//! whether what its path names is of the member's stores. What the gate does not know does not pass.
+//! whether what it names is of the member's stores. What the gate does not know does not pass.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,13 @@ use crate::kernel::{Failure, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{BoxFuture, Conn};
 
-/// Is what a path parameter (its name and its value) names inside of these stores? A refusal is the 404 of what
+/// Is what a parameter (its name and its value) names inside of these stores? A refusal is the 404 of what
 /// does not exist. Staff knows no orders, so this comes from whoever knows them all.
 pub type InScope =
     for<'x> fn(&'x mut Conn, &'x StoreScope, name: &'x str, value: &'x str) -> BoxFuture<'x, Result<()>>;
+
+/// The query parameter that lists are narrowed to a store by: it is held like one of the path.
+const NARROWED_BY: &str = "store_id";
 
 /// An operation of the OpenAPI document.
 pub struct Operation {
@@ -69,14 +72,20 @@ impl Gate {
         if route.permission.is_of_whole_shop() {
             return Err(Failure::new(&STORES_LIMITED));
         }
-        if route.parameters.is_empty() {
+        let mut named: Vec<(&str, &str)> = Vec::new();
+        for (place, name) in route.parameters.iter().enumerate() {
+            named.extend(request.raw_path_param(&routed_name(place)).map(|value| (name.as_str(), value)));
+        }
+        // What can't be read is refused by the operation itself.
+        let query: Vec<(String, String)> = request.params().unwrap_or_default();
+        let narrowed = query.iter().filter(|(name, _)| name == NARROWED_BY);
+        named.extend(narrowed.map(|(name, value)| (name.as_str(), value.as_str())));
+        if named.is_empty() {
             return Ok(());
         }
         let conn = &mut *ctx.db.reader().await?;
-        for (place, name) in route.parameters.iter().enumerate() {
-            if let Some(value) = request.raw_path_param(&routed_name(place)) {
-                (self.0.in_scope)(conn, &member.scope, name, value).await?;
-            }
+        for (name, value) in named {
+            (self.0.in_scope)(conn, &member.scope, name, value).await?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use data_encoding::BASE32_NOPAD;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::PASSWORD_WEAK;
 use crate::kernel::{Failure, Result, common};
@@ -71,18 +72,41 @@ pub fn check(user_name: &str, password: &str) -> Result<()> {
     Ok(())
 }
 
+/// A password of 100 bits, in groups that can be typed.
+pub fn made_up() -> String {
+    let text = BASE32_NOPAD.encode(&crypto::random::<13>()).to_lowercase();
+    [&text[..5], &text[5..10], &text[10..15], &text[15..20]].join("-")
+}
+
+/// Leave to hash, of which there are a few at a time.
+pub struct Turn(SemaphorePermit<'static>);
+
+impl Turn {
+    /// Waits for it, a bounded time.
+    ///
+    /// # Errors
+    /// `unavailable`: too many people wait.
+    pub async fn wait() -> Result<Self> {
+        match tokio::time::timeout(TURN_TIMEOUT, TURNS.acquire()).await {
+            Ok(turn) => Ok(Self(turn.map_err(|e| Failure::internal("waiting to hash a password", e))?)),
+            Err(late) => Err(Failure::new(&common::UNAVAILABLE).retry_after_s(5).cause(late)),
+        }
+    }
+}
+
 /// The hash of a password, as a PHC string.
 pub async fn hash(password: &str) -> Result<String> {
     let password = password.to_owned();
     let salt = crypto::random::<16>();
-    in_turn(move || Ok(hasher()?.hash_password_with_salt(password.as_bytes(), &salt)?.to_string())).await
+    let work = move || Ok(hasher()?.hash_password_with_salt(password.as_bytes(), &salt)?.to_string());
+    in_turn(Turn::wait().await?, work).await
 }
 
 /// Is it the password of this hash? Without a hash the same work is done, and the answer is no.
-pub async fn verify(password: &str, hash: Option<&str>) -> Result<bool> {
+pub async fn verify(turn: Turn, password: &str, hash: Option<&str>) -> Result<bool> {
     let password = password.to_owned();
     let hash = hash.map(str::to_owned);
-    in_turn(move || {
+    in_turn(turn, move || {
         let Some(hash) = hash else {
             let _: PasswordHash = hasher()?.hash_password_with_salt(password.as_bytes(), &[0; 16])?;
             return Ok(false);
@@ -104,15 +128,12 @@ fn hasher() -> Result<Argon2<'static>, argon2::password_hash::Error> {
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn in_turn<T: Send + 'static>(
+    turn: Turn,
     work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
 ) -> Result<T> {
-    let turn = match tokio::time::timeout(TURN_TIMEOUT, TURNS.acquire()).await {
-        Ok(turn) => turn.map_err(|e| Failure::internal("waiting to hash a password", e))?,
-        Err(late) => return Err(Failure::new(&common::UNAVAILABLE).retry_after_s(5).cause(late)),
-    };
     let done = tokio::task::spawn_blocking(move || {
         // Held until the work is done, also when nobody waits for it any more.
-        let _turn = turn;
+        let _turn = turn.0;
         work()
     });
     done.await
@@ -124,14 +145,18 @@ async fn in_turn<T: Send + 'static>(
 mod tests {
     use super::*;
 
+    async fn verify_now(password: &str, hash: Option<&str>) -> Result<bool> {
+        verify(Turn::wait().await?, password, hash).await
+    }
+
     #[tokio::test]
     async fn a_password_is_verified_by_its_hash_alone() {
         let stored = hash("correct horse battery").await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(verify("correct horse battery", Some(&stored)).await.unwrap());
-        assert!(!verify("correct horse batterY", Some(&stored)).await.unwrap());
-        assert!(!verify("correct horse battery", None).await.unwrap());
-        assert!(verify("correct horse battery", Some("not a hash")).await.is_err());
+        assert!(verify_now("correct horse battery", Some(&stored)).await.unwrap());
+        assert!(!verify_now("correct horse batterY", Some(&stored)).await.unwrap());
+        assert!(!verify_now("correct horse battery", None).await.unwrap());
+        assert!(verify_now("correct horse battery", Some("not a hash")).await.is_err());
     }
 
     #[test]

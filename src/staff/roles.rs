@@ -4,7 +4,8 @@
 use super::Role;
 
 use Permission::{
-    DecideRefunds, Operate, OwnAccount, Read, RunShop, RunStore, SeePhone, Serve, SettleMoney, Watch,
+    DecideRefunds, ManageStaff, Operate, OwnAccount, Read, RunShop, RunStore, SeePhone, Serve, SettleMoney,
+    StartRefunds, Watch,
 };
 
 /// What an operation asks of a member.
@@ -22,7 +23,7 @@ pub enum Permission {
     RunStore,
     /// Change what all stores share: goods, coupons, and which stores there are.
     RunShop,
-    /// Start a refund for a customer.
+    /// Start a refund for a customer; it waits unless the member may decide about refunds, too.
     StartRefunds,
     /// Decide about refunds.
     DecideRefunds,
@@ -44,8 +45,8 @@ impl Permission {
         use Role::{Clerk, Finance, Manager, Owner, Viewer};
         match self {
             Self::OwnAccount | Self::Read => &[Owner, Manager, Clerk, Finance, Viewer],
-            Self::SeePhone | Self::Serve => &[Owner, Manager, Clerk],
-            Self::RunStore | Self::RunShop | Self::StartRefunds => &[Owner, Manager],
+            Self::SeePhone | Self::Serve | Self::StartRefunds => &[Owner, Manager, Clerk],
+            Self::RunStore | Self::RunShop => &[Owner, Manager],
             Self::DecideRefunds | Self::Report | Self::Watch => &[Owner, Manager, Finance],
             Self::SettleMoney => &[Owner, Finance],
             Self::Operate | Self::ManageStaff => &[Owner],
@@ -63,6 +64,20 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getStaffMe", OwnAccount),
     ("changeStaffPassword", OwnAccount),
     ("signOutStaff", OwnAccount),
+    ("listMyStaffSessions", OwnAccount),
+    ("endMyStaffSession", OwnAccount),
+    // Members.
+    ("listStaff", ManageStaff),
+    ("getStaff", ManageStaff),
+    ("changeStaffRole", ManageStaff),
+    ("disableStaff", ManageStaff),
+    ("enableStaff", ManageStaff),
+    ("listStaffSessions", ManageStaff),
+    ("endStaffSessions", ManageStaff),
+    ("endStaffSession", ManageStaff),
+    ("inviteStaff", ManageStaff),
+    ("listStaffInvitations", ManageStaff),
+    ("takeBackStaffInvitation", ManageStaff),
     // Stores and goods.
     ("listStores", Read),
     ("getStore", Read),
@@ -78,9 +93,11 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("createSku", RunShop),
     ("updateSku", RunShop),
     ("setOffer", RunStore),
+    ("setSoldOut", Serve),
     ("listStock", Read),
     ("listStockMoves", Read),
     ("adjustStock", RunStore),
+    ("listDiscrepancies", Read),
     // Coupons.
     ("listCouponTemplates", Read),
     ("getCouponTemplate", Read),
@@ -108,6 +125,13 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("listUsers", Read),
     ("getUser", Read),
     ("revealPhone", SeePhone),
+    ("listPickups", Read),
+    ("markOrderReady", Serve),
+    ("verifyPickup", Serve),
+    ("handOverPickup", Serve),
+    ("exitCheckOrder", Serve),
+    ("addOrderNote", Serve),
+    ("repriceOrder", RunStore),
     ("cancelOrderByStaff", RunStore),
     ("releaseOrderHold", RunStore),
     // Refunds and money.
@@ -116,7 +140,23 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("approveRefund", DecideRefunds),
     ("rejectRefund", DecideRefunds),
     ("retryRefund", DecideRefunds),
+    ("getRefundPhotoForStaff", Read),
+    ("startRefund", StartRefunds),
+    ("requireReturn", DecideRefunds),
+    ("receiveReturn", Serve),
+    ("listPayments", Read),
     ("decidePayment", SettleMoney),
+    ("uploadRefundProof", SettleMoney),
+    ("proposeRefundProof", SettleMoney),
+    ("proposeRefundGiveUp", SettleMoney),
+    ("proposeOrderClose", SettleMoney),
+    ("listProposals", SettleMoney),
+    ("confirmProposal", SettleMoney),
+    ("declineProposal", SettleMoney),
+    ("lookUpRefund", SettleMoney),
+    ("listRefundDiscrepancies", SettleMoney),
+    ("adoptRefundDiscrepancy", SettleMoney),
+    ("closeRefundDiscrepancy", SettleMoney),
     // The machinery.
     ("listAlerts", Watch),
     ("closeAlert", Watch),
@@ -124,8 +164,16 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("replayParkedNotice", Operate),
     ("listDeadLetters", Operate),
     ("replayDeadLetter", Operate),
+    ("getDeadLetter", Operate),
+    ("replayDeadLetters", Operate),
     ("discardDeadLetter", Operate),
     ("getOutbox", Operate),
+    ("listWaitingEvents", Operate),
+    ("listWaitingDeliveries", Operate),
+    ("getEvent", Operate),
+    ("listCaches", Operate),
+    ("dropCache", Operate),
+    ("traceRequest", Operate),
     ("listAudit", Operate),
 ];
 

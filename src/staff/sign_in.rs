@@ -2,12 +2,27 @@
 
 use serde_json::json;
 
-use super::sql::{self, NewSession};
-use super::{Attempts, SIGN_IN_FAILED, StaffMember, normal_user_name, password};
-use crate::kernel::{Failure, Millis, Result, StaffSessionId, minute_ms};
+use super::attempts::Counted;
+use super::sql::{self, sessions::NewSession};
+use super::{SIGN_IN_FAILED, StaffMember, normal_user_name, password};
+use crate::kernel::{Failure, Millis, Result, StaffSessionId, day_ms, minute_ms};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
 use crate::platform::secrets::new_token;
+
+/// How long a session that is over is kept, so that its device is known.
+const DEVICE_KNOWN_MS: Millis = day_ms(30);
+/// What a device says of itself is cut to this.
+const AGENT_CHARS_MAX: usize = 200;
+
+/// The device from which somebody signs in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Device<'a> {
+    /// What it says of itself.
+    pub agent: Option<&'a str>,
+    /// A token that it had for this user name before, over or not.
+    pub known_token: Option<&'a str>,
+}
 
 /// A fresh session. The token is told once.
 pub struct SignedIn {
@@ -20,15 +35,19 @@ pub struct SignedIn {
 ///
 /// # Errors
 /// `sign_in_failed`, `sign_in_too_often`, `unavailable` when too many people sign in at once.
-pub async fn sign_in(ctx: &Ctx, attempts: &Attempts, user_name: &str, password: &str) -> Result<SignedIn> {
+pub async fn sign_in(ctx: &Ctx, user_name: &str, password: &str, device: Device<'_>) -> Result<SignedIn> {
     let user_name = normal_user_name(user_name);
-    attempts.admit(&user_name, ctx.clock.now_ms()).await?;
+    let counted = &Counted::of_sign_in(ctx, &user_name, device.known_token).await?;
+    counted.look(ctx).await?;
+    // Counted only with leave to hash: so the counts grow no faster than passwords are hashed.
+    let turn = password::Turn::wait().await?;
+    counted.admit(ctx).await?;
     let known = sql::by_user_name(&mut *ctx.db.reader().await?, &user_name).await?;
-    let right = password::verify(password, known.as_ref().map(|staff| staff.password_hash.as_str())).await?;
+    let hash = known.as_ref().map(|staff| staff.password_hash.as_str());
+    let right = password::verify(turn, password, hash).await?;
     let Some(staff) = known.filter(|_| right) else {
         return Err(Failure::new(&SIGN_IN_FAILED));
     };
-    attempts.succeeded(&user_name).await;
 
     let (token, token_hash) = new_token();
     let now_ms = ctx.clock.now_ms();
@@ -36,6 +55,7 @@ pub async fn sign_in(ctx: &Ctx, attempts: &Attempts, user_name: &str, password: 
         id: ctx.new_id::<StaffSessionId>(),
         staff_id: staff.id.clone(),
         token_hash,
+        agent: device.agent.map(|agent| agent.chars().take(AGENT_CHARS_MAX).collect()),
         created_ms: now_ms,
         expires_ms: now_ms + minute_ms(ctx.config.session.staff_token_minutes),
     };
@@ -55,14 +75,15 @@ pub async fn sign_in(ctx: &Ctx, attempts: &Attempts, user_name: &str, password: 
                 if !sql::touch(tx, &member_ref.id, password_hash, now_ms).await? {
                     return Err(Failure::new(&SIGN_IN_FAILED));
                 }
-                sql::forget_expired(tx, &member_ref.id, now_ms).await?;
-                sql::insert_session(tx, session).await?;
+                counted.succeeded(tx).await?;
+                sql::sessions::forget_old(tx, &member_ref.id, now_ms, now_ms - DEVICE_KNOWN_MS).await?;
+                sql::sessions::insert(tx, session).await?;
                 let entry = audit::Entry {
                     actor: &member_ref.actor(),
                     operation: "signInStaff",
                     object: member_ref.id.as_str(),
                     before: None::<()>,
-                    after: Some(json!({ "session_id": session.id })),
+                    after: Some(json!({ "session_id": session.id, "agent": session.agent })),
                 };
                 audit::record(tx, ctx, entry).await
             })

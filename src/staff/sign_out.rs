@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{StaffMember, sql};
+use super::{EndReason, StaffMember, sql};
 use crate::kernel::Result;
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
@@ -16,7 +16,9 @@ pub async fn sign_out(ctx: &Ctx, member: &StaffMember) -> Result<()> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                if !sql::end_session(tx, &member.session_id, now_ms).await? {
+                if !sql::sessions::end(tx, &member.id, &member.session_id, EndReason::SignedOut, now_ms)
+                    .await?
+                {
                     return Ok(());
                 }
                 let entry = audit::Entry {

@@ -41,6 +41,7 @@ pub async fn create(tx: &mut Tx<'_>, ctx: &Ctx, actor: &Actor, id: StoreId, new:
         currency: new.currency,
         details: new.details.clone(),
         paused: false,
+        paused_until_ms: None,
         version: sql::next_version(tx).await?,
         created_ms: ctx.clock.now_ms(),
     };

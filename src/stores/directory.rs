@@ -63,11 +63,11 @@ impl Directory {
         if known.minute == minute {
             return known;
         }
-        let states: Vec<_> = self.stores.iter().map(|store| store.state_at(minute * minute_ms(1))).collect();
+        let at_ms = minute * minute_ms(1);
         let fresh = Arc::new(Minute {
             minute,
-            open: states.iter().map(|state| state.open).collect(),
-            json: states.into_iter().map(view::moment).collect(),
+            open: self.stores.iter().map(|store| store.is_open_at(at_ms)).collect(),
+            json: self.stores.iter().map(|store| view::moment(store, at_ms)).collect(),
         });
         *self.minute.write().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
         fresh

@@ -2,7 +2,7 @@
 
 use super::add::changed;
 use super::{Store, StoreDetails, Stores, VERSION_CONFLICT, not_found, sql};
-use crate::kernel::{Actor, Failure, Result, StoreId};
+use crate::kernel::{Actor, Failure, Millis, Result, StoreId, day_ms, minute_ms, rfc3339};
 use crate::platform::audit;
 use crate::platform::bus::{Staged, stage};
 use crate::platform::ctx::Ctx;
@@ -39,7 +39,35 @@ pub async fn edit(
     Ok(after)
 }
 
-/// A paused store is shown and takes no orders. Pausing a paused store changes nothing.
+/// The longest pause that ends by itself.
+const PAUSE_MAX_MS: Millis = day_ms(366);
+
+/// How long a store takes no orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// `None`: until somebody resumes it. Otherwise a whole minute.
+    pub until_ms: Option<Millis>,
+}
+
+impl Pause {
+    /// A pause that lasts until the end of the minute of `until_ms`, since what a store shows changes with the
+    /// minute; or until somebody resumes the store.
+    ///
+    /// # Errors
+    /// An end that is over, or more than 366 days away.
+    pub fn parse(until_ms: Option<Millis>, now_ms: Millis) -> Result<Self> {
+        let Some(until_ms) = until_ms else { return Ok(Self { until_ms: None }) };
+        if until_ms <= now_ms || until_ms > now_ms + PAUSE_MAX_MS {
+            let why = format!("must be after {} and within 366 days", rfc3339(now_ms));
+            return Err(Failure::invalid("/until", why));
+        }
+        let minute = minute_ms(1);
+        Ok(Self { until_ms: Some((until_ms + minute - 1).div_euclid(minute) * minute) })
+    }
+}
+
+/// A paused store is shown and takes no orders; what was ordered goes on, and can be fetched. `None` resumes
+/// it. What is so already is not changed.
 ///
 /// # Errors
 /// `store_not_found`, `version_conflict`.
@@ -49,20 +77,20 @@ pub async fn set_paused(
     actor: &Actor,
     id: &StoreId,
     expected: i64,
-    paused: bool,
+    pause: Option<Pause>,
 ) -> Result<Store> {
-    let operation = if paused { "pauseStore" } else { "resumeStore" };
+    let operation = if pause.is_some() { "pauseStore" } else { "resumeStore" };
     let after = ctx
         .db
         .write(|tx| {
             Box::pin(async move {
                 let (before, version) = take(tx, id, expected).await?;
-                if before.paused == paused {
+                let paused_until_ms = pause.and_then(|pause| pause.until_ms);
+                if before.paused == pause.is_some() && before.paused_until_ms == paused_until_ms {
                     return Ok(before);
                 }
-                let now_ms = ctx.clock.now_ms();
-                let after = Store { paused, version, ..before.clone() };
-                let written = sql::set_paused(tx, &after, paused.then_some(now_ms), expected, now_ms).await?;
+                let after = Store { paused: pause.is_some(), paused_until_ms, version, ..before.clone() };
+                let written = sql::set_paused(tx, &after, expected, ctx.clock.now_ms()).await?;
                 finish(tx, ctx, actor, operation, written, &before, after).await
             })
         })

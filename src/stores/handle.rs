@@ -18,6 +18,7 @@ use crate::events::Event;
 use crate::kernel::{Failure, Limit, Millis, Result, StoreId, minute_ms};
 use crate::platform::bus::{Delivery, Handled};
 use crate::platform::cache::{AsBytes, Cached, Versioned};
+use crate::platform::caches::Watched;
 use crate::platform::ctx::Ctx;
 
 const ALL: &str = "all";
@@ -30,8 +31,8 @@ const LIST_TTL_MS: Millis = minute_ms(2);
 pub struct Stores(Arc<Inner>);
 
 struct Inner {
-    directory: Cached<Directory>,
-    lists: Cached<Bytes, AsBytes>,
+    directory: Arc<Cached<Directory>>,
+    lists: Arc<Cached<Bytes, AsBytes>>,
     has_local_tier: bool,
 }
 
@@ -41,8 +42,8 @@ impl Stores {
         let lists = config::Cache { kv_ttl_ms: config.kv_ttl_ms.min(LIST_TTL_MS), ..config.clone() };
         let (kv, clock, metrics) = (&ctx.kv, &ctx.clock, &ctx.metrics);
         Self(Arc::new(Inner {
-            directory: Cached::new("stores", config, kv.clone(), clock.clone(), metrics.clone()),
-            lists: Cached::new("store-lists", &lists, kv.clone(), clock.clone(), metrics.clone()),
+            directory: Cached::new("stores", config, kv.clone(), clock.clone(), metrics.clone()).into(),
+            lists: Cached::new("store-lists", &lists, kv.clone(), clock.clone(), metrics.clone()).into(),
             has_local_tier: config.local_ttl_ms > 0,
         }))
     }
@@ -54,7 +55,14 @@ impl Stores {
     pub async fn start(&self, ctx: &Ctx) -> Result<()> {
         let newest = sql::newest_version(&mut *ctx.db.reader().await?).await?;
         self.at_least(newest);
+        self.0.directory.start().await;
+        self.0.lists.start().await;
         Ok(())
+    }
+
+    /// Both caches, for people who look at them.
+    pub fn caches(&self) -> [Arc<dyn Watched>; 2] {
+        [self.0.directory.clone(), self.0.lists.clone()]
     }
 
     /// Nothing older than `version` is served from here again.

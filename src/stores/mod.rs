@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use add::{NewStore, add, create};
 pub use api::StoresApi;
-pub use edit::{edit, set_paused};
+pub use edit::{Pause, edit, set_paused};
 pub use handle::{Stores, on_store_changed};
 pub use hours::{Day, OpenException, OpenHours, OpenRange, OpenState, TimeOfDay, Weekday, WeeklyRange};
 pub use list::StoreQuery;
@@ -97,8 +97,11 @@ pub struct Store {
     pub currency: Currency,
     #[serde(flatten)]
     pub details: StoreDetails,
-    /// Shown, but takes no orders.
+    /// Shown, but takes no orders; [`Store::is_paused_at`] says whether that is still so.
     pub paused: bool,
+    /// When the pause ends by itself; none: not before somebody ends it.
+    #[serde(default)]
+    pub paused_until_ms: Option<Millis>,
     /// Of the one sequence that all stores share.
     pub version: i64,
     pub created_ms: Millis,
@@ -112,11 +115,22 @@ impl std::ops::Deref for Store {
 }
 
 impl Store {
-    /// Open or closed, by its hours in its time zone. A paused store is closed until somebody resumes it.
+    /// Does it take no orders at this moment?
+    pub fn is_paused_at(&self, now_ms: Millis) -> bool {
+        self.paused && self.paused_until_ms.is_none_or(|until_ms| now_ms < until_ms)
+    }
+
+    /// Open or closed, by its hours in its time zone. A paused store is closed until its pause ends.
     pub fn state_at(&self, now_ms: Millis) -> OpenState {
-        match TimeZone::get(&self.time_zone) {
-            Ok(zone) if !self.paused => self.hours.state_at(&zone, now_ms),
-            _ => OpenState { open: false, changes_ms: None },
+        let closed = OpenState { open: false, changes_ms: None };
+        let Ok(zone) = TimeZone::get(&self.time_zone) else { return closed };
+        if !self.is_paused_at(now_ms) {
+            return self.hours.state_at(&zone, now_ms);
+        }
+        let Some(until_ms) = self.paused_until_ms else { return closed };
+        match self.hours.state_at(&zone, until_ms) {
+            OpenState { open: true, .. } => OpenState { open: false, changes_ms: Some(until_ms) },
+            shut => shut,
         }
     }
 
@@ -127,6 +141,11 @@ impl Store {
     /// When it opens or closes next, within 60 days.
     pub fn next_change(&self, now_ms: Millis) -> Option<Millis> {
         self.state_at(now_ms).changes_ms
+    }
+
+    /// Province, city, district and street in one line.
+    pub fn whole_address(&self) -> String {
+        format!("{}{}{}{}", self.province, self.city, self.district, self.address)
     }
 
     pub fn location(&self) -> Location {

@@ -8,7 +8,7 @@ use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
 
 const COLUMNS: &str = "id, kind, name, phone, province, city, district, address, lat, lng, time_zone, hours_json, \
-     freight_minor, free_freight_from_minor, currency, scene, image, paused_ms, version, created_ms";
+     freight_minor, free_freight_from_minor, currency, scene, image, paused_ms, paused_until_ms, version, created_ms";
 
 #[derive(FromRow)]
 struct Row {
@@ -30,6 +30,7 @@ struct Row {
     scene: String,
     image: Option<String>,
     paused_ms: Option<Millis>,
+    paused_until_ms: Option<Millis>,
     version: i64,
     created_ms: Millis,
 }
@@ -61,6 +62,7 @@ impl TryFrom<Row> for Store {
             currency: row.currency,
             details,
             paused: row.paused_ms.is_some(),
+            paused_until_ms: row.paused_until_ms,
             version: row.version,
             created_ms: row.created_ms,
         })
@@ -185,18 +187,14 @@ pub async fn update(conn: &mut Conn, store: &Store, expected: i64, now_ms: Milli
     }
 }
 
-pub async fn set_paused(
-    conn: &mut Conn,
-    store: &Store,
-    paused_ms: Option<Millis>,
-    expected: i64,
-    now_ms: Millis,
-) -> Result<bool> {
+pub async fn set_paused(conn: &mut Conn, store: &Store, expected: i64, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
-            "UPDATE stores SET paused_ms = ?, version = ?, updated_ms = ? WHERE id = ? AND version = ?",
+            "UPDATE stores SET paused_ms = ?, paused_until_ms = ?, version = ?, updated_ms = ? \
+             WHERE id = ? AND version = ?",
         )
-        .bind(paused_ms)
+        .bind(store.paused.then_some(now_ms))
+        .bind(store.paused_until_ms)
         .bind(store.version)
         .bind(now_ms)
         .bind(&store.id)

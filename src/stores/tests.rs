@@ -207,7 +207,7 @@ async fn a_write_that_changed_nothing_leaves_the_caches_warm() {
     let db = TestDb::new(CODES).await;
     let stores = shop(&db).await;
     let store = rename(&db, &stores, "new").await;
-    set_paused(&db.ctx, &stores, &STAFF, &store.id, store.version, false).await.unwrap();
+    set_paused(&db.ctx, &stores, &STAFF, &store.id, store.version, None).await.unwrap();
     let started = another_node(&db);
     started.start(&db.ctx).await.unwrap();
     first_page(&db, &started).await;
@@ -236,7 +236,10 @@ async fn a_second_edit_of_the_same_version_is_refused_and_a_scene_is_unique() {
     let same = add(&db.ctx, &stores, &STAFF, &new_store(StoreKind::Physical, "s1", 30.0, 120.0)).await;
     assert!(same.unwrap_err().is(&SCENE_TAKEN));
     // A refused write takes no version and leaves no event.
-    let paused = set_paused(&db.ctx, &stores, &STAFF, &store.id, store.version, true).await.unwrap();
+    let paused =
+        set_paused(&db.ctx, &stores, &STAFF, &store.id, store.version, Some(Pause { until_ms: None }))
+            .await
+            .unwrap();
     assert_eq!(paused.version, store.version + 1);
     let list = json(&stores.list(&db.ctx, &query(None, 20, None)).await.unwrap());
     assert_eq!((&list["items"][1]["paused"], &list["items"][1]["open_now"]), (&true.into(), &false.into()));

@@ -4,8 +4,8 @@ use poem_openapi::Object;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
 
-use super::{OpenHours, OpenState, Store, StoreKind};
-use crate::kernel::{Money, StoreId, rfc3339};
+use super::{OpenHours, Store, StoreKind};
+use crate::kernel::{Millis, Money, StoreId, rfc3339};
 
 /// A store.
 #[derive(Debug, PartialEq, Object)]
@@ -33,6 +33,9 @@ pub struct StoreView {
     pub image: Option<String>,
     /// Shown, but takes no orders now.
     pub paused: bool,
+    /// When the pause ends by itself; absent: nobody knows yet.
+    #[oai(skip_serializing_if_is_none)]
+    pub paused_until: Option<String>,
     /// By its hours and exceptions, in its time zone. A paused store is not open.
     pub open_now: bool,
     /// Only while it is open; absent when it never closes.
@@ -66,7 +69,8 @@ impl StoreView {
             freight: money(store.freight_minor),
             free_freight_from: store.free_freight_from_minor.map(money),
             image: store.image.clone(),
-            paused: store.paused,
+            paused: false,
+            paused_until: None,
             open_now: false,
             closes_at: None,
             opens_at: None,
@@ -75,11 +79,14 @@ impl StoreView {
     }
 }
 
-/// `{"id":…,"paused":…` without the closing brace: [`moment`] and [`close`] go behind it.
+/// `{"id":…` without what depends on the minute and without the closing brace: [`moment`] and [`close`] go
+/// behind it.
 pub fn head(store: &Store) -> String {
     let mut json = StoreView::fixed(store).to_json().unwrap_or_default();
     if let Value::Object(members) = &mut json {
-        members.remove("open_now");
+        for name in ["paused", "open_now"] {
+            members.remove(name);
+        }
     }
     let mut text = json.to_string();
     text.pop();
@@ -87,15 +94,18 @@ pub fn head(store: &Store) -> String {
 }
 
 /// What depends on the minute.
-pub fn moment(state: OpenState) -> String {
+pub fn moment(store: &Store, at_ms: Millis) -> String {
+    let (state, paused) = (store.state_at(at_ms), store.is_paused_at(at_ms));
     let open = state.open;
-    match state.changes_ms {
-        None => format!(r#","open_now":{open}"#),
-        Some(at_ms) => {
-            let name = if open { "closes_at" } else { "opens_at" };
-            format!(r#","open_now":{open},"{name}":"{}""#, rfc3339(at_ms))
+    let mut text = format!(r#","paused":{paused},"open_now":{open}"#);
+    let until_ms = store.paused_until_ms.filter(|_| paused);
+    let change = if open { "closes_at" } else { "opens_at" };
+    for (name, at_ms) in [("paused_until", until_ms), (change, state.changes_ms)] {
+        if let Some(at_ms) = at_ms {
+            text.push_str(&format!(r#","{name}":"{}""#, rfc3339(at_ms)));
         }
     }
+    text
 }
 
 /// What depends on the request, and the end.

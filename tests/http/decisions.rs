@@ -155,3 +155,38 @@ async fn a_paid_order_of_somebody_else_is_not_there_for_paying_either() {
     alice.try_payment(&order).await.refused(409, "order_already_paid");
     app.finish().await;
 }
+
+#[tokio::test]
+async fn money_of_another_merchant_is_only_recorded_and_lets_the_order_be_paid_again() {
+    let app = TestApp::new().await;
+    let (alice, staff) = (app.user("alice").await, app.staff().await);
+    let (order, attempt) = mismatched(&app, &alice, "/mchid", json!("1900000999")).await;
+    let decide = format!("/admin/v1/payments/{attempt}/decide");
+    for decision in ["ORPHAN", "SUCCEEDED"] {
+        let body = json!({ "decision": decision, "reason": "x" });
+        staff.post(&decide, &body).await.refused(409, "payment_not_decidable");
+    }
+    let list = staff.get("/admin/v1/payments?waiting=true").await.ok();
+    assert_eq!(
+        (&list["items"][0]["attempt_id"], &list["items"][0]["is_ours"], &list["items"][0]["mchid"]),
+        (&json!(attempt), &json!(false), &json!("1900000999"))
+    );
+    let not_ours = json!({ "decision": "NOT_OURS", "reason": "收款方不是本店" });
+    assert_eq!(staff.post(&decide, &not_ours).await.status, 204);
+    staff.post(&decide, &not_ours).await.refused(409, "payment_not_decidable");
+    assert_eq!(staff.get("/admin/v1/payments?waiting=true").await.ok()["items"], json!([]));
+    assert_eq!(staff.get("/admin/v1/todo").await.ok()["mismatched_payments"], 0);
+    assert_eq!(app.alerts("payment_mismatch").await, 0);
+    let all = staff.get("/admin/v1/payments?status=MISMATCH").await.ok();
+    assert!(all["items"][0]["reviewed_at"].is_string(), "{all}");
+    app.no_faults().await;
+    let payment = alice.start_payment(&order).await;
+    app.pay_at_wechat(&payment).await;
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "PAID");
+    let (other, attempt) = mismatched(&app, &alice, "/amount/total", json!(1)).await;
+    let refused = staff.post(&format!("/admin/v1/payments/{attempt}/decide"), &not_ours).await;
+    refused.refused(409, "payment_not_decidable");
+    assert_eq!(alice.get_order(&other).await["pay_status"], "UNPAID");
+    app.finish().await;
+}

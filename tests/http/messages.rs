@@ -17,7 +17,7 @@ const ALL: [&str; 6] = [
 
 impl TestApp {
     /// The person allows one message of each of these templates, and the client reports it.
-    async fn allow(&self, user: &User, templates: &[&str]) {
+    pub async fn allow(&self, user: &User, templates: &[&str]) {
         let grants = json!({ "openid": user.openid, "template_ids": templates });
         self.sandbox_client().post("/sandbox/subscribe-grants", &grants).await.ok();
         for prompt in templates.chunks(3) {

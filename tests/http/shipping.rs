@@ -20,7 +20,7 @@ fn express(number: &str) -> Value {
 
 impl TestApp {
     /// The bodies of the uploads that reached WeChat, oldest first.
-    async fn uploads(&self) -> Vec<Value> {
+    pub async fn uploads(&self) -> Vec<Value> {
         let calls = self.sandbox_client().get("/sandbox/calls?limit=500").await.ok();
         let calls = calls.as_array().expect("a list");
         let uploads = calls.iter().filter(|call| call["target"].as_str().unwrap().starts_with(UPLOAD));

@@ -215,7 +215,7 @@ async fn a_customers_token_opens_no_admin_operation_and_a_staff_token_none_of_th
     let (of_app, of_admin) = (operations(&documents.app), operations(&documents.admin));
     let open: Vec<&str> =
         of_admin.iter().filter(|(_, _, secured)| !secured).map(|(_, path, _)| path.as_str()).collect();
-    assert_eq!(open, ["/admin/v1/sessions"]);
+    assert_eq!(open, ["/admin/v1/sessions", "/admin/v1/staff-invitations/accept"]);
     assert!(of_admin.len() > 20 && of_app.iter().filter(|(_, _, secured)| *secured).count() > 15);
 
     let (customer, owner) = (app.bare_user("alice").await.client, app.staff().await);

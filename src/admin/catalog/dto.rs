@@ -3,9 +3,11 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use crate::catalog::stock::{Move, ShelfStock, StockLevel, SupplyKind};
+use crate::catalog::stock::{Discrepancy, Move, ShelfStock, StockLevel, SupplyKind};
 use crate::catalog::{Barcode, EXAMPLE_BARCODE, Product, ProductDetails, Sku, SkuDetails, StoreSku};
-use crate::kernel::{Failure, Money, ProductId, Result, SkuId, StoreId, SupplyMoveId, rfc3339};
+use crate::kernel::{
+    Failure, Money, OrderId, OrderLineId, ProductId, Result, SkuId, StoreId, SupplyMoveId, rfc3339,
+};
 
 /// What staff decides about a product.
 #[derive(Object)]
@@ -128,6 +130,19 @@ impl Example for OfferForm {
     }
 }
 
+/// Whether a SKU is sold out in a store.
+#[derive(Object)]
+#[oai(example)]
+pub struct SoldOutForm {
+    pub sold_out: bool,
+}
+
+impl Example for SoldOutForm {
+    fn example() -> Self {
+        Self { sold_out: true }
+    }
+}
+
 /// A change of stock by hand.
 #[derive(Object)]
 #[oai(example)]
@@ -225,13 +240,15 @@ pub struct StaffOffer {
     pub sku_id: SkuId,
     pub price: Money,
     pub on_sale: bool,
+    /// Staff says that there is none, whatever the stock says.
+    pub sold_out: bool,
     pub version: i64,
 }
 
 impl From<StoreSku> for StaffOffer {
     fn from(row: StoreSku) -> Self {
-        let StoreSku { store_id, sku_id, price, on_sale, version } = row;
-        Self { store_id, sku_id, price, on_sale, version }
+        let StoreSku { store_id, sku_id, price, on_sale, sold_out, version } = row;
+        Self { store_id, sku_id, price, on_sale, sold_out, version }
     }
 }
 
@@ -266,6 +283,8 @@ pub struct StaffStock {
     #[oai(skip_serializing_if_is_none)]
     pub price: Option<Money>,
     pub on_sale: bool,
+    /// Staff says that there is none, whatever the stock says.
+    pub sold_out: bool,
     /// Name it when you set the price; 0 when the store does not sell it.
     pub offer_version: i64,
     pub stock: StaffStockLevel,
@@ -281,6 +300,7 @@ impl From<ShelfStock> for StaffStock {
             barcode: row.barcode,
             price: row.price,
             on_sale: row.on_sale,
+            sold_out: row.sold_out,
             offer_version: row.offer_version,
             stock: row.level.into(),
         }
@@ -294,7 +314,7 @@ pub struct StaffStockMove {
     pub quantity: i64,
     pub kind: SupplyKind,
     pub reason: String,
-    /// `staff` or `system`.
+    /// `staff`, `system`, or `user` for a discrepancy: somebody had the goods in the hand.
     pub actor_kind: String,
     pub actor_id: String,
     /// RFC 3339.
@@ -310,6 +330,39 @@ impl From<Move> for StaffStockMove {
             reason: row.reason,
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
+            at: rfc3339(row.at_ms),
+        }
+    }
+}
+
+/// Goods that were sold in the store although the stock said that there were none.
+#[derive(Object)]
+pub struct StaffDiscrepancy {
+    /// Its supply move.
+    pub id: SupplyMoveId,
+    pub sku_id: SkuId,
+    pub product_id: ProductId,
+    pub product_name: String,
+    pub sku_name: String,
+    /// By how many the stock was short; so many were supplied.
+    pub quantity: i64,
+    pub order_id: OrderId,
+    pub line_id: OrderLineId,
+    /// RFC 3339.
+    pub at: String,
+}
+
+impl From<Discrepancy> for StaffDiscrepancy {
+    fn from(row: Discrepancy) -> Self {
+        Self {
+            id: row.id,
+            sku_id: row.sku_id,
+            product_id: row.product_id,
+            product_name: row.product_name,
+            sku_name: row.sku_name,
+            quantity: row.quantity,
+            order_id: row.order_id,
+            line_id: row.line_id,
             at: rfc3339(row.at_ms),
         }
     }

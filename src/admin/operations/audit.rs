@@ -5,6 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
+use crate::admin::orders::moment;
 use crate::kernel::{AuditId, Cursor, Limit, rfc3339};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
@@ -55,19 +56,31 @@ pub struct AuditApi {
 impl AuditApi {
     /// Read the audit log
     ///
-    /// Newest first: of one object, of one request, or all of it. Changes nothing.
+    /// Newest first: of somebody, of one operation, object or request, of a time, or all of it. `before` and
+    /// `after` are what the act changed. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/audit", method = "get", operation_id = "listAudit")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn audit(
         &self,
         _auth: StaffAuth,
+        /// The id of a person, or the name of a part of the system.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        actor: Query<Option<String>>,
+        /// The id of an operation in these documents.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        operation: Query<Option<String>>,
         /// The id of what was changed.
         #[oai(validator(min_length = 1, max_length = 64))]
         object: Query<Option<String>>,
         /// The `X-Request-Id` of a request.
         #[oai(validator(min_length = 1, max_length = 64))]
         request_id: Query<Option<String>>,
+        /// At or after this time (RFC 3339).
+        from: Query<Option<String>>,
+        /// Before this time (RFC 3339).
+        until: Query<Option<String>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -75,9 +88,16 @@ impl AuditApi {
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<AuditView>>> {
         let limit = Limit::parse(limit.0)?;
+        let filter = audit::Filter {
+            actor: actor.0.as_deref(),
+            operation: operation.0.as_deref(),
+            object: object.0.as_deref(),
+            request_id: request_id.0.as_deref(),
+            from_ms: moment("from", from.0)?,
+            until_ms: moment("until", until.0)?,
+        };
         let conn = &mut *self.ctx.db.reader().await?;
-        let (object, request_id) = (object.0.as_deref(), request_id.0.as_deref());
-        let page = audit::list(conn, object, request_id, cursor.0.as_ref(), limit).await?;
+        let page = audit::list(conn, &filter, cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, AuditView::from))
     }
 }

@@ -1,17 +1,22 @@
 //! Deliveries that were given up.
 
-use poem_openapi::param::Query;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::{Value, json};
 
+use super::events::{TryView, value};
 use crate::kernel::{Actor, Cursor, EventId, Id, Limit, Result, rfc3339};
 use crate::platform::audit::{self, Entry};
-use crate::platform::bus::{self, DeadLetter};
+use crate::platform::bus::{self, DeadLetter, Wanted};
 use crate::platform::ctx::Ctx;
+use crate::platform::db::Tx;
 use crate::platform::web::{Body, List, NoContent, Reply, Tag};
 use crate::staff::StaffAuth;
+
+/// Dead letters that one request replays at most.
+const REPLAY_MAX: u32 = 100;
 
 /// A delivery that was given up.
 #[derive(Debug, Object)]
@@ -36,13 +41,22 @@ impl From<DeadLetter> for DeadLetterView {
             event_id: letter.event_id,
             subscription: letter.subscription,
             event: letter.event,
-            body: serde_json::from_str(&letter.body).unwrap_or(Value::String(letter.body)),
+            body: value(letter.body),
             error: letter.error,
             attempts: letter.attempts,
             created_at: rfc3339(letter.created_ms),
             request_id: letter.request_id,
         }
     }
+}
+
+/// A delivery that was given up, with what was tried.
+#[derive(Debug, Object)]
+pub struct DeadLetterDetail {
+    #[oai(flatten)]
+    pub letter: DeadLetterView,
+    /// The last 20 failed tries, oldest first, also those of before a replay.
+    pub tries: Vec<TryView>,
 }
 
 /// Which dead letter, and why.
@@ -67,6 +81,44 @@ impl Example for DeadLetterDecision {
     }
 }
 
+/// Which dead letters, and why.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub struct DeadLettersReplay {
+    /// Of this subscription only.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub subscription: Option<String>,
+    /// Of events with this name only.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    pub event: Option<String>,
+    /// So many, the oldest first; 100 unless told.
+    #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+    pub limit: Option<u32>,
+    /// For the audit log.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    pub reason: String,
+}
+
+impl Example for DeadLettersReplay {
+    fn example() -> Self {
+        Self {
+            subscription: Some("notifications.notice".to_owned()),
+            event: None,
+            limit: None,
+            reason: "原因已排除".to_owned(),
+        }
+    }
+}
+
+/// What became of many dead letters.
+#[derive(Debug, Object)]
+pub struct DeadLettersReplayed {
+    /// Given to their handlers once more.
+    pub replayed: u64,
+    /// Dead letters of any kind that are left.
+    pub left: i64,
+}
+
 pub struct DeadLettersApi {
     pub ctx: Ctx,
 }
@@ -86,18 +138,29 @@ impl DeadLettersApi {
                         bus::discard(tx, ctx, event, subscription).await?;
                         "discardDeadLetter"
                     };
-                    let entry = Entry {
-                        actor,
-                        operation,
-                        object: event.as_str(),
-                        before: Some(json!({ "subscription": subscription, "state": "PARKED" })),
-                        after: Some(json!({ "reason": input.reason })),
-                    };
-                    audit::record(tx, ctx, entry).await
+                    record(tx, ctx, actor, operation, (event, subscription), &input.reason).await
                 })
             })
             .await
     }
+}
+
+async fn record(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    actor: &Actor,
+    operation: &str,
+    (event, subscription): (&EventId, &str),
+    reason: &str,
+) -> Result<()> {
+    let entry = Entry {
+        actor,
+        operation,
+        object: event.as_str(),
+        before: Some(json!({ "subscription": subscription, "state": "PARKED" })),
+        after: Some(json!({ "reason": reason })),
+    };
+    audit::record(tx, ctx, entry).await
 }
 
 #[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Operations")]
@@ -108,9 +171,15 @@ impl DeadLettersApi {
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/dead-letters", method = "get", operation_id = "listDeadLetters")]
-    async fn dead_letters(
+    async fn list(
         &self,
         _auth: StaffAuth,
+        /// Of this subscription only.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        subscription: Query<Option<String>>,
+        /// Of events with this name only.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        event: Query<Option<String>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -118,9 +187,29 @@ impl DeadLettersApi {
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<DeadLetterView>>> {
         let limit = Limit::parse(limit.0)?;
+        let wanted = Wanted { subscription: subscription.0.as_deref(), event: event.0.as_deref() };
         let conn = &mut *self.ctx.db.reader().await?;
-        let page = bus::dead_letters(conn, cursor.0.as_ref(), limit).await?;
+        let page = bus::dead_letters(conn, &wanted, cursor.0.as_ref(), limit).await?;
         Ok(List::from_page(page, DeadLetterView::from))
+    }
+
+    /// One dead letter
+    ///
+    /// The event, the last error, and each of the last tries: when, on which node, and why it failed. Changes
+    /// nothing.
+    ///
+    /// Errors: `unauthenticated`, `dead_letter_not_found`.
+    #[oai(path = "/dead-letters/:event_id/:subscription", method = "get", operation_id = "getDeadLetter")]
+    async fn get(
+        &self,
+        _auth: StaffAuth,
+        event_id: Path<EventId>,
+        subscription: Path<String>,
+    ) -> Reply<Json<DeadLetterDetail>> {
+        let conn = &mut *self.ctx.db.reader().await?;
+        let letter = bus::dead_letter(conn, &event_id, &subscription).await?.into();
+        let tries = bus::tries(conn, &event_id, &subscription).await?;
+        Ok(Json(DeadLetterDetail { letter, tries: tries.into_iter().map(TryView::from).collect() }))
     }
 
     /// Replay a dead letter
@@ -133,6 +222,35 @@ impl DeadLettersApi {
     async fn replay(&self, auth: StaffAuth, body: Body<DeadLetterDecision>) -> Reply<NoContent> {
         self.decide(&auth.actor(), &body, true).await?;
         Ok(NoContent::Done)
+    }
+
+    /// Replay many dead letters
+    ///
+    /// Gives the oldest of those that are asked for to their handlers once more, at most 100 a call: call it
+    /// again while some are left. Writes an audit row for each.
+    ///
+    /// Errors: `unauthenticated`, `invalid_request`.
+    #[oai(path = "/dead-letters/replay-many", method = "post", operation_id = "replayDeadLetters")]
+    async fn replay_many(
+        &self,
+        auth: StaffAuth,
+        body: Body<DeadLettersReplay>,
+    ) -> Reply<Json<DeadLettersReplayed>> {
+        let (ctx, actor, input) = (&self.ctx, &auth.actor(), &*body);
+        let wanted = &Wanted { subscription: input.subscription.as_deref(), event: input.event.as_deref() };
+        let limit = i64::from(input.limit.unwrap_or(REPLAY_MAX).min(REPLAY_MAX));
+        let work = ctx.db.write(|tx| {
+            Box::pin(async move {
+                let replayed = bus::replay_many(tx, ctx, wanted, limit).await?;
+                for (event, subscription) in &replayed {
+                    let letter = (event, subscription.as_str());
+                    record(tx, ctx, actor, "replayDeadLetters", letter, &input.reason).await?;
+                }
+                let left = bus::count_parked(tx).await?;
+                Ok(DeadLettersReplayed { replayed: replayed.len() as u64, left })
+            })
+        });
+        Ok(Json(work.await?))
     }
 
     /// Discard a dead letter

@@ -1,14 +1,17 @@
-//! What the people who run the shop look at: what waits for them, dead letters, alerts, the outbox, the
-//! audit log.
+//! What the people who run the shop look at: what waits for them, dead letters, alerts, the outbox, caches,
+//! the audit log, and everything that happened under one request.
 
 mod alerts;
 mod audit;
+mod caches;
 mod dead_letters;
 mod events;
 mod notices;
 mod payments;
+mod requests;
 mod todo;
 
+use crate::platform::caches::Caches;
 use crate::platform::ctx::Ctx;
 
 /// All of them.
@@ -20,10 +23,12 @@ pub type OperationsApis = (
     alerts::AlertsApi,
     events::EventsApi,
     audit::AuditApi,
+    caches::CachesApi,
+    requests::RequestsApi,
 );
 
 /// All of them over these ports.
-pub fn apis(ctx: &Ctx) -> OperationsApis {
+pub fn apis(ctx: &Ctx, caches: &Caches) -> OperationsApis {
     let ctx = || ctx.clone();
     (
         todo::TodoApi { ctx: ctx() },
@@ -33,5 +38,7 @@ pub fn apis(ctx: &Ctx) -> OperationsApis {
         alerts::AlertsApi { ctx: ctx() },
         events::EventsApi { ctx: ctx() },
         audit::AuditApi { ctx: ctx() },
+        caches::CachesApi { ctx: ctx(), caches: caches.clone() },
+        requests::RequestsApi { ctx: ctx() },
     )
 }

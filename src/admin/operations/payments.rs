@@ -16,7 +16,8 @@ use crate::staff::StaffAuth;
 #[derive(Debug, Object)]
 #[oai(example)]
 pub struct PaymentDecisionInput {
-    /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all.
+    /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all. NOT_OURS: another merchant
+    /// got it, and it stays recorded.
     pub decision: Decision,
     /// For the audit log.
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -39,7 +40,7 @@ impl PaymentDecisionsApi {
     ///
     /// A payment whose amount, currency, app or merchant is not what was asked for waits for a person. ORPHAN
     /// sends the money back in full; SUCCEEDED pays the order, only if amount and currency are what it asks
-    /// for. Closes the alert and leaves an audit row.
+    /// for; NOT_OURS leaves what another merchant got. Closes the alert and leaves an audit row.
     ///
     /// Errors: `unauthenticated`, `payment_not_found`, `payment_not_decidable`.
     #[oai(path = "/payments/:attempt_id/decide", method = "post", operation_id = "decidePayment")]

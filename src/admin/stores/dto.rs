@@ -1,17 +1,11 @@
 //! What staff sends and sees of stores.
 
-use bytes::Bytes;
-use poem::http::header;
-use poem::{IntoResponse, Response};
-use poem_openapi::payload::{Binary, Payload};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::Object;
 use poem_openapi::types::Example;
-use poem_openapi::{ApiResponse, Object};
 
 use crate::kernel::{Currency, Failure, Money, Result, StoreId, rfc3339};
 use crate::platform::ctx::Ctx;
 use crate::stores::{EXAMPLE_SCENE, OpenHours, OpenRange, Store, StoreDetails, StoreKind, TimeOfDay};
-use crate::wechat::mini::Image;
 
 /// What staff decides about a store.
 #[derive(Object)]
@@ -153,6 +147,23 @@ impl Example for SeenVersion {
     }
 }
 
+/// For how long a store is paused.
+#[derive(Object)]
+#[oai(example)]
+pub struct PauseForm {
+    pub version: i64,
+    /// When it takes orders again by itself (RFC 3339), rounded up to the minute; absent: when somebody
+    /// resumes it.
+    #[oai(validator(max_length = 40))]
+    pub until: Option<String>,
+}
+
+impl Example for PauseForm {
+    fn example() -> Self {
+        Self { version: 2, until: None }
+    }
+}
+
 /// A store as staff sees it.
 #[derive(Object)]
 pub struct StaffStore {
@@ -174,7 +185,11 @@ pub struct StaffStore {
     pub scene: String,
     #[oai(skip_serializing_if_is_none)]
     pub image: Option<String>,
+    /// Takes no orders now.
     pub paused: bool,
+    /// When the pause ends by itself.
+    #[oai(skip_serializing_if_is_none)]
+    pub paused_until: Option<String>,
     pub open_now: bool,
     /// Name it in the next edit.
     pub version: i64,
@@ -184,7 +199,8 @@ pub struct StaffStore {
 
 impl StaffStore {
     pub fn of(ctx: &Ctx, store: Store) -> Self {
-        let open_now = store.is_open_at(ctx.clock.now_ms());
+        let now_ms = ctx.clock.now_ms();
+        let (open_now, paused) = (store.is_open_at(now_ms), store.is_paused_at(now_ms));
         let money = |minor| Money::new(minor, store.currency);
         let details = store.details;
         Self {
@@ -204,40 +220,11 @@ impl StaffStore {
             free_freight_from: details.free_freight_from_minor.map(money),
             scene: details.scene,
             image: details.image,
-            paused: store.paused,
+            paused,
+            paused_until: store.paused_until_ms.filter(|_| paused).map(rfc3339),
             open_now,
             version: store.version,
             created_at: rfc3339(store.created_ms),
         }
     }
-}
-
-/// An image as WeChat drew it: JPEG or PNG.
-pub struct Picture(pub Image);
-
-impl IntoResponse for Picture {
-    fn into_response(self) -> Response {
-        Response::builder()
-            .header(header::CONTENT_TYPE, self.0.content_type)
-            .header(header::CACHE_CONTROL, "private, max-age=86400")
-            .body(Bytes::from(self.0.bytes))
-    }
-}
-
-impl ApiResponse for Picture {
-    fn meta() -> MetaResponses {
-        let media =
-            |content_type| MetaMediaType { content_type, schema: <Binary<Vec<u8>> as Payload>::schema_ref() };
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "The image",
-                status: Some(200),
-                status_range: None,
-                content: vec![media("image/jpeg"), media("image/png")],
-                headers: vec![],
-            }],
-        }
-    }
-
-    fn register(_registry: &mut Registry) {}
 }

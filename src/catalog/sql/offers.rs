@@ -17,6 +17,7 @@ pub struct OfferRow {
     price_minor: i64,
     on_sale_ms: Option<Millis>,
     archived_ms: Option<Millis>,
+    sold_out_ms: Option<Millis>,
     available: i64,
 }
 
@@ -31,13 +32,14 @@ impl OfferRow {
             price_minor: self.price_minor,
             currency,
             on_sale: self.on_sale_ms.is_some() && self.archived_ms.is_none(),
+            sold_out: self.sold_out_ms.is_some(),
             available: self.available,
         }
     }
 }
 
 const OFFER: &str = "SELECT o.sku_id, k.product_id, p.name AS product_name, k.name AS sku_name, \
-     COALESCE(k.image, p.image) AS image, k.barcode, o.price_minor, o.on_sale_ms, p.archived_ms, \
+     COALESCE(k.image, p.image) AS image, k.barcode, o.price_minor, o.on_sale_ms, p.archived_ms, o.sold_out_ms, \
      COALESCE(s.available, 0) AS available FROM store_skus o JOIN skus k ON k.id = o.sku_id \
      JOIN products p ON p.id = k.product_id \
      LEFT JOIN stock s ON s.store_id = o.store_id AND s.sku_id = o.sku_id WHERE o.store_id = ?";
@@ -83,7 +85,8 @@ pub async fn shelf(
 ) -> Result<Vec<ShelfRow>> {
     let rows = sqlx::query_as(
         "SELECT p.id, p.name, p.category, p.summary, p.image, MIN(o.price_minor) AS price_from, \
-         MAX(o.price_minor) AS price_to, MAX(COALESCE(s.available, 0)) AS available_most \
+         MAX(o.price_minor) AS price_to, \
+         MAX(CASE WHEN o.sold_out_ms IS NULL THEN COALESCE(s.available, 0) ELSE 0 END) AS available_most \
          FROM products p JOIN skus k ON k.product_id = p.id \
          JOIN store_skus o ON o.sku_id = k.id AND o.store_id = ? AND o.on_sale_ms IS NOT NULL \
          LEFT JOIN stock s ON s.store_id = o.store_id AND s.sku_id = o.sku_id \
@@ -107,6 +110,7 @@ pub async fn shelf(
 pub struct StoreSkuRow {
     price_minor: i64,
     on_sale_ms: Option<Millis>,
+    sold_out_ms: Option<Millis>,
     version: i64,
 }
 
@@ -117,6 +121,7 @@ impl StoreSkuRow {
             sku_id: sku.clone(),
             price: Money::new(self.price_minor, currency),
             on_sale: self.on_sale_ms.is_some(),
+            sold_out: self.sold_out_ms.is_some(),
             version: self.version,
         }
     }
@@ -124,7 +129,7 @@ impl StoreSkuRow {
 
 pub async fn store_sku(conn: &mut Conn, store: &StoreId, sku: &SkuId) -> Result<Option<StoreSkuRow>> {
     let row = sqlx::query_as(
-        "SELECT price_minor, on_sale_ms, version FROM store_skus WHERE store_id = ? AND sku_id = ?",
+        "SELECT price_minor, on_sale_ms, sold_out_ms, version FROM store_skus WHERE store_id = ? AND sku_id = ?",
     )
     .bind(store)
     .bind(sku)
@@ -171,4 +176,24 @@ pub async fn update_store_sku(
         .execute(conn)
         .await,
     )
+}
+
+/// False: it is so already, or the store has no price for the SKU.
+pub async fn set_sold_out(
+    conn: &mut Conn,
+    store: &StoreId,
+    sku: &SkuId,
+    sold_out: bool,
+    now_ms: Millis,
+) -> Result<bool> {
+    let query = match sold_out {
+        true => {
+            "UPDATE store_skus SET sold_out_ms = ? WHERE store_id = ? AND sku_id = ? AND sold_out_ms IS NULL"
+        }
+        false => {
+            "UPDATE store_skus SET sold_out_ms = ? WHERE store_id = ? AND sku_id = ? AND sold_out_ms IS NOT NULL"
+        }
+    };
+    let query = sqlx::query(query).bind(sold_out.then_some(now_ms)).bind(store).bind(sku);
+    changed(query.execute(conn).await)
 }

@@ -2,7 +2,9 @@
 
 use super::{StockLevel, SupplyKind, sql};
 use crate::catalog::{Barcode, store_not_found};
-use crate::kernel::{Cursor, Limit, Millis, Money, Page, ProductId, Result, SkuId, StoreId, SupplyMoveId};
+use crate::kernel::{
+    Cursor, Limit, Millis, Money, OrderId, OrderLineId, Page, ProductId, Result, SkuId, StoreId, SupplyMoveId,
+};
 use crate::platform::db::Conn;
 use crate::stores;
 
@@ -27,6 +29,8 @@ pub struct ShelfStock {
     /// None: the store does not sell it.
     pub price: Option<Money>,
     pub on_sale: bool,
+    /// Staff says that there is none, whatever the stock says.
+    pub sold_out: bool,
     /// Of price and sale; 0 when the store does not sell it.
     pub offer_version: i64,
     pub level: StockLevel,
@@ -41,6 +45,22 @@ pub struct Move {
     pub reason: String,
     pub actor_kind: String,
     pub actor_id: String,
+    pub at_ms: Millis,
+}
+
+/// Goods that were sold in the store although the stock said that there were none.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Discrepancy {
+    pub id: SupplyMoveId,
+    pub sku_id: SkuId,
+    pub product_id: ProductId,
+    pub product_name: String,
+    pub sku_name: String,
+    /// By how many the stock was short.
+    pub quantity: i64,
+    /// Where they were sold.
+    pub order_id: OrderId,
+    pub line_id: OrderLineId,
     pub at_ms: Millis,
 }
 
@@ -68,6 +88,7 @@ pub async fn stock_of_store(
         barcode: row.barcode,
         price: row.price_minor.map(|minor| Money::new(minor, currency)),
         on_sale: row.on_sale_ms.is_some(),
+        sold_out: row.sold_out_ms.is_some(),
         offer_version: row.offer_version,
         level: StockLevel {
             available: row.available,
@@ -98,5 +119,19 @@ pub async fn moves(
     limit: Limit,
 ) -> Result<Page<Move>> {
     let rows = sql::moves(conn, store, sku, after.map_or("~", Cursor::key), limit.and_one()).await?;
+    Ok(Page::cut(rows, limit, |row| row.id.to_string()))
+}
+
+/// The discrepancies of a store, newest first: what to count again.
+///
+/// # Errors
+/// The database.
+pub async fn discrepancies(
+    conn: &mut Conn,
+    store: &StoreId,
+    after: Option<&Cursor>,
+    limit: Limit,
+) -> Result<Page<Discrepancy>> {
+    let rows = sql::discrepancies(conn, store, after.map_or("~", Cursor::key), limit.and_one()).await?;
     Ok(Page::cut(rows, limit, |row| row.id.to_string()))
 }

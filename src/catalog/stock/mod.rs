@@ -13,7 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use invariants::invariants;
-pub use levels::{Move, ShelfStock, StockQuery, level, moves, stock_of_store};
+pub use levels::{Discrepancy, Move, ShelfStock, StockQuery, discrepancies, level, moves, stock_of_store};
 
 use super::{OUT_OF_STOCK, STOCK_TOO_LOW};
 use crate::kernel::{Actor, Failure, OrderId, OrderLineId, Result, SkuId, StoreId, SupplyMoveId, text_enum};
@@ -82,21 +82,68 @@ pub struct Supply<'a> {
 /// # Errors
 /// `out_of_stock` for the first SKU, in the order of ids, that has not enough.
 pub async fn lock(tx: &mut Tx<'_>, order: &OrderId, store: &StoreId, lines: &[LockLine]) -> Result<()> {
-    let mut lines: Vec<&LockLine> = lines.iter().collect();
-    lines.sort_by(|a, b| (&a.sku_id, &a.line_id).cmp(&(&b.sku_id, &b.line_id)));
-    for line in lines {
-        if !(1..=QUANTITY_MAX).contains(&line.quantity) {
-            return Err(Failure::internal("locking stock", format!("a quantity of {}", line.quantity)));
-        }
-        if !sql::lock(tx, store, &line.sku_id, line.quantity).await? {
-            let available = sql::level(tx, store, &line.sku_id).await?.unwrap_or_default().available;
-            return Err(Failure::new(&OUT_OF_STOCK)
-                .with("sku_id", line.sku_id.as_str().into())
-                .with("available", available.into()));
-        }
-        sql::insert_lock(tx, order, store, line).await?;
+    for line in in_order(lines) {
+        lock_line(tx, order, store, line).await?;
     }
     Ok(())
+}
+
+/// Takes the stock of an order whose goods are in the customer's hand: what the stock does not know of is
+/// supplied first, by a move of exactly the shortfall that names the line. It stays, whatever becomes of the
+/// order: the goods were there.
+///
+/// # Errors
+/// The database.
+pub async fn lock_in_hand(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    actor: &Actor,
+    order: &OrderId,
+    store: &StoreId,
+    lines: &[LockLine],
+) -> Result<()> {
+    for line in in_order(lines) {
+        let missing = line.quantity - held_available(tx, store, &line.sku_id).await?;
+        if missing > 0 {
+            let (kind, reason) = (SupplyKind::Discrepancy, IN_HAND);
+            let supply = Supply { store, sku: &line.sku_id, quantity: missing, kind, reason };
+            supply_for(tx, ctx, actor, &supply, Some(&line.line_id)).await?;
+        }
+        lock_line(tx, order, store, line).await?;
+    }
+    Ok(())
+}
+
+/// Why a discrepancy was supplied, for the list of moves.
+const IN_HAND: &str = "店内扫码购：商品在顾客手中，库存不足";
+
+/// What is available of a stock row that is held from now on: nobody takes of it before the commit.
+async fn held_available(tx: &mut Tx<'_>, store: &StoreId, sku: &SkuId) -> Result<i64> {
+    if !sql::hold(tx, store, sku).await? {
+        sql::insert_stock(tx, store, sku, 0).await?;
+        sql::hold(tx, store, sku).await?;
+    }
+    Ok(sql::level(tx, store, sku).await?.unwrap_or_default().available)
+}
+
+/// Several SKUs are always taken in the order of their ids.
+fn in_order(lines: &[LockLine]) -> Vec<&LockLine> {
+    let mut lines: Vec<&LockLine> = lines.iter().collect();
+    lines.sort_by(|a, b| (&a.sku_id, &a.line_id).cmp(&(&b.sku_id, &b.line_id)));
+    lines
+}
+
+async fn lock_line(tx: &mut Tx<'_>, order: &OrderId, store: &StoreId, line: &LockLine) -> Result<()> {
+    if !(1..=QUANTITY_MAX).contains(&line.quantity) {
+        return Err(Failure::internal("locking stock", format!("a quantity of {}", line.quantity)));
+    }
+    if !sql::lock(tx, store, &line.sku_id, line.quantity).await? {
+        let available = sql::level(tx, store, &line.sku_id).await?.unwrap_or_default().available;
+        return Err(Failure::new(&OUT_OF_STOCK)
+            .with("sku_id", line.sku_id.as_str().into())
+            .with("available", available.into()));
+    }
+    sql::insert_lock(tx, order, store, line).await
 }
 
 /// The order is paid: what it locked is sold. Safe to repeat.
@@ -150,6 +197,17 @@ pub async fn restock(tx: &mut Tx<'_>, line: &OrderLineId, quantity: i64) -> Resu
 /// # Errors
 /// `stock_too_low` when less is available than a negative quantity takes away; a quantity of 0 or too large.
 pub async fn supply(tx: &mut Tx<'_>, ctx: &Ctx, actor: &Actor, supply: &Supply<'_>) -> Result<SupplyMoveId> {
+    supply_for(tx, ctx, actor, supply, None).await
+}
+
+/// The same for the line of an order, which the move then names.
+async fn supply_for(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    actor: &Actor,
+    supply: &Supply<'_>,
+    line: Option<&OrderLineId>,
+) -> Result<SupplyMoveId> {
     let Supply { store, sku, quantity, .. } = *supply;
     if quantity == 0 || !(-QUANTITY_MAX..=QUANTITY_MAX).contains(&quantity) {
         let why = format!("must not be 0, and be from -{QUANTITY_MAX} to {QUANTITY_MAX}");
@@ -165,7 +223,7 @@ pub async fn supply(tx: &mut Tx<'_>, ctx: &Ctx, actor: &Actor, supply: &Supply<'
         return Err(Failure::new(&STOCK_TOO_LOW).with("available", available.into()));
     }
     let id: SupplyMoveId = ctx.new_id();
-    sql::insert_move(tx, &id, actor, supply, ctx.clock.now_ms()).await?;
+    sql::insert_move(tx, &id, actor, supply, line, ctx.clock.now_ms()).await?;
     Ok(id)
 }
 

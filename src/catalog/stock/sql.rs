@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{LockLine, LockState, Move, StockLevel, Supply};
+use super::{Discrepancy, LockLine, LockState, Move, StockLevel, Supply};
 use crate::catalog::Barcode;
 use crate::kernel::{Actor, Millis, OrderId, OrderLineId, ProductId, Result, SkuId, StoreId, SupplyMoveId};
 use crate::platform::db::{Conn, changed, inserted};
@@ -54,6 +54,12 @@ pub async fn put_back(conn: &mut Conn, store: &StoreId, sku: &SkuId, quantity: i
     shift(conn, query, store, sku, quantity).await
 }
 
+/// Takes a stock row for the rest of the transaction; false when there is none.
+pub async fn hold(conn: &mut Conn, store: &StoreId, sku: &SkuId) -> Result<bool> {
+    let query = "UPDATE stock SET available = available + 0 WHERE store_id = ? AND sku_id = ?";
+    changed(sqlx::query(query).bind(store).bind(sku).execute(conn).await)
+}
+
 /// `quantity` may be negative; then that many must be available.
 pub async fn supply(conn: &mut Conn, store: &StoreId, sku: &SkuId, quantity: i64) -> Result<bool> {
     changed(
@@ -90,11 +96,12 @@ pub async fn insert_move(
     id: &SupplyMoveId,
     actor: &Actor,
     supply: &Supply<'_>,
+    line: Option<&OrderLineId>,
     now_ms: Millis,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO supply_moves (id, store_id, sku_id, quantity, kind, reason, actor_kind, actor_id, at_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO supply_moves (id, store_id, sku_id, quantity, kind, reason, actor_kind, actor_id, at_ms, \
+         line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(id)
     .bind(supply.store)
@@ -105,6 +112,7 @@ pub async fn insert_move(
     .bind(actor.kind())
     .bind(actor.id())
     .bind(now_ms)
+    .bind(line)
     .execute(conn)
     .await?;
     Ok(())
@@ -187,6 +195,7 @@ pub struct ShelfStockRow {
     pub barcode: Option<Barcode>,
     pub price_minor: Option<i64>,
     pub on_sale_ms: Option<Millis>,
+    pub sold_out_ms: Option<Millis>,
     pub offer_version: i64,
     pub available: i64,
     pub locked: i64,
@@ -204,7 +213,7 @@ pub async fn stock_of_store(
 ) -> Result<Vec<ShelfStockRow>> {
     let rows = sqlx::query_as(
         "SELECT k.id AS sku_id, k.product_id, p.name AS product_name, k.name AS sku_name, k.barcode, \
-         o.price_minor, o.on_sale_ms, COALESCE(o.version, 0) AS offer_version, \
+         o.price_minor, o.on_sale_ms, o.sold_out_ms, COALESCE(o.version, 0) AS offer_version, \
          COALESCE(s.available, 0) AS available, COALESCE(s.locked, 0) AS locked, \
          COALESCE(s.sold, 0) AS sold, COALESCE(s.supplied, 0) AS supplied \
          FROM skus k JOIN products p ON p.id = k.product_id \
@@ -238,6 +247,26 @@ pub async fn moves(
     )
     .bind(store)
     .bind(sku)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+pub async fn discrepancies(
+    conn: &mut Conn,
+    store: &StoreId,
+    before: &str,
+    limit: i64,
+) -> Result<Vec<Discrepancy>> {
+    let rows = sqlx::query_as(
+        "SELECT m.id, m.sku_id, k.product_id, p.name AS product_name, k.name AS sku_name, m.quantity, \
+         l.order_id, m.line_id, m.at_ms FROM supply_moves m JOIN stock_locks l ON l.line_id = m.line_id \
+         JOIN skus k ON k.id = m.sku_id JOIN products p ON p.id = k.product_id \
+         WHERE m.store_id = ? AND m.kind = 'DISCREPANCY' AND m.id < ? ORDER BY m.id DESC LIMIT ?",
+    )
+    .bind(store)
     .bind(before)
     .bind(limit)
     .fetch_all(conn)

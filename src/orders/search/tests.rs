@@ -31,7 +31,8 @@ async fn every_walk_is_along_an_index_in_the_order_of_the_list() {
     let all =
         || Rest { before_id: "~".to_owned(), first_id: Some(order.clone()), limit: 21, ..Rest::default() };
     let paid = OrderStatus::Paid;
-    let walks: [(Way<'_>, Rest<'_>, &str); 11] = [
+    let walks: [(Way<'_>, Rest<'_>, &str); 12] = [
+        (Way::PickupCode("40718293"), all(), "orders_code (pickup_code=? AND id>? AND id<?)"),
         (Way::All, all(), "sqlite_autoindex_orders_1 (id>? AND id<?)"),
         (Way::User(&user), all(), "orders_user (user_id=? AND id>? AND id<?)"),
         (Way::Phone("hash"), all(), "orders_phone (phone_hash=? AND id>? AND id<?)"),

@@ -4,7 +4,7 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Bus, Delivery, DeliveryState, Handled, Place, sql};
+use super::{Bus, Delivery, DeliveryState, Handled, Place, sql, tries};
 use crate::kernel::{EventId, Millis, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Work;
@@ -92,14 +92,15 @@ impl Bus {
         ctx.db
             .write(|tx| {
                 Box::pin(async move {
-                    match place.new_row(id, subscription, state, next_ms) {
+                    let counts = match place.new_row(id, subscription, state, next_ms) {
                         Some(row) => {
                             let row = sql::NewDelivery { attempts: 1, error: Some(error), ..row };
-                            sql::insert_delivery(tx, &row).await?;
+                            sql::insert_delivery(tx, &row).await?
                         }
-                        None => {
-                            sql::record_failure(tx, id, subscription, state, next_ms, error).await?;
-                        }
+                        None => sql::record_failure(tx, id, subscription, state, next_ms, error).await?,
+                    };
+                    if counts {
+                        tries::keep(tx, ctx, id, subscription, error).await?;
                     }
                     tx.wake(Work::Bus);
                     Ok(())

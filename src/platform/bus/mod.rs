@@ -9,20 +9,29 @@
 mod dead_letters;
 mod deliver;
 mod heal;
+mod inspect;
 mod outbox;
 mod receive;
 mod relay;
 #[cfg(feature = "rocketmq")]
 mod rocketmq;
 mod sql;
+mod tries;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-pub use dead_letters::{DeadLetter, discard, list as dead_letters, replay};
+pub use dead_letters::{
+    DeadLetter, Wanted, discard, find as dead_letter, list as dead_letters, replay, replay_many,
+};
+pub use inspect::{
+    StoredDelivery, StoredEvent, Waiting, deliveries, event, events_of_request, waiting, waiting_deliveries,
+    waiting_events,
+};
 pub use outbox::{Staged, stage};
 pub use receive::Envelope;
 pub use sql::{count_parked, delete_old, lag_ms, overdue};
+pub use tries::{TRIES_KEPT, Try, tries};
 
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Tx};
@@ -32,6 +41,7 @@ use crate::kernel::{Clock, EventId, Failure, Millis, Result, codes, text_enum};
 
 codes! {
     HALF_REFUSED: 503 "bus_unavailable" "The message bus does not take messages now. Nothing was done; it is tried again.";
+    EVENT_NOT_FOUND: 404 "event_not_found" "There is no such event, or it was handled long ago and is forgotten.";
     DEAD_LETTER_NOT_FOUND: 404 "dead_letter_not_found" "There is no dead letter of this event and subscription.";
 }
 
@@ -170,6 +180,7 @@ pub struct Bus(Arc<Inner>);
 
 struct Inner {
     backend: Backend,
+    node_name: String,
     subscriptions: OnceLock<Vec<Subscription>>,
     /// Up to where sent events were seen to have their deliveries.
     healed: Mutex<(Millis, String)>,
@@ -202,6 +213,7 @@ impl Bus {
         };
         Ok(Self(Arc::new(Inner {
             backend,
+            node_name: node_name(config),
             subscriptions: OnceLock::new(),
             healed: Mutex::new((clock.now_ms() - heal::LOOK_BACK_MS, String::new())),
             up: AtomicBool::new(true),
@@ -218,6 +230,11 @@ impl Bus {
             Backend::RocketMq(node) => node.listen(ctx),
         }
         let _ = ctx;
+    }
+
+    /// The name of this node.
+    pub fn node_name(&self) -> &str {
+        &self.0.node_name
     }
 
     fn subscriptions(&self) -> &[Subscription] {
@@ -362,3 +379,16 @@ impl Bus {
 
 #[cfg(test)]
 mod tests;
+
+/// The name of this node that the configuration gives, or host name and port.
+fn node_name(config: &config::Config) -> String {
+    if !config.bus.node_name.is_empty() {
+        return config.bus.node_name.clone();
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    match config.server.listen.rsplit(':').next() {
+        Some(port) if port != "0" => format!("{host}-{port}"),
+        _ => format!("{host}-{}", std::process::id()),
+    }
+}

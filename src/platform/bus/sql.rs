@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::DeliveryState;
+use super::{DeliveryState, Wanted};
 use crate::kernel::{EventId, Millis, Result};
 use crate::platform::db::{Conn, changed, inserted};
 
@@ -405,15 +405,63 @@ pub struct ParkedRow {
     pub request_id: String,
 }
 
-pub async fn parked(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<ParkedRow>> {
+/// Dead letters, newest first, behind an event and subscription.
+pub async fn parked(
+    conn: &mut Conn,
+    wanted: &Wanted<'_>,
+    after: Option<(&str, &str)>,
+    limit: i64,
+) -> Result<Vec<ParkedRow>> {
+    let mut query = String::from(
+        "SELECT d.event_id, d.subscription, o.event, o.body, d.error, d.attempts, o.created_ms, o.request_id \
+         FROM deliveries d JOIN outbox o ON o.id = d.event_id \
+         WHERE d.state = 'PARKED' AND (d.event_id < ? OR (d.event_id = ? AND d.subscription > ?))",
+    );
+    query.push_str(&of_wanted(wanted));
+    query.push_str(" ORDER BY d.event_id DESC, d.subscription LIMIT ?");
+    let (event, subscription) = after.unwrap_or(("~", ""));
+    let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(event).bind(event).bind(subscription);
+    for given in [wanted.subscription, wanted.event].into_iter().flatten() {
+        query = query.bind(given);
+    }
+    Ok(query.bind(limit).fetch_all(conn).await?)
+}
+
+/// A condition that narrows dead letters, to be bound to what is wanted.
+fn of_wanted(wanted: &Wanted<'_>) -> String {
+    let clause = |given: Option<&str>, clause: &'static str| given.map_or("", |_| clause);
+    [clause(wanted.subscription, " AND d.subscription = ?"), clause(wanted.event, " AND o.event = ?")]
+        .concat()
+}
+
+/// The oldest of these dead letters.
+pub async fn oldest_parked(
+    conn: &mut Conn,
+    wanted: &Wanted<'_>,
+    limit: i64,
+) -> Result<Vec<(EventId, String)>> {
+    let query = format!(
+        "SELECT d.event_id, d.subscription FROM deliveries d JOIN outbox o ON o.id = d.event_id \
+         WHERE d.state = 'PARKED'{} ORDER BY d.event_id, d.subscription LIMIT ?",
+        of_wanted(wanted)
+    );
+    let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query));
+    for given in [wanted.subscription, wanted.event].into_iter().flatten() {
+        query = query.bind(given);
+    }
+    Ok(query.bind(limit).fetch_all(conn).await?)
+}
+
+/// One dead letter.
+pub async fn parked_one(conn: &mut Conn, event: &EventId, subscription: &str) -> Result<Option<ParkedRow>> {
     Ok(sqlx::query_as(
         "SELECT d.event_id, d.subscription, o.event, o.body, d.error, d.attempts, o.created_ms, o.request_id \
          FROM deliveries d JOIN outbox o ON o.id = d.event_id \
-         WHERE d.state = 'PARKED' AND d.event_id < ? ORDER BY d.event_id DESC, d.subscription LIMIT ?",
+         WHERE d.event_id = ? AND d.subscription = ? AND d.state = 'PARKED'",
     )
-    .bind(after.unwrap_or("~"))
-    .bind(limit)
-    .fetch_all(conn)
+    .bind(event)
+    .bind(subscription)
+    .fetch_optional(conn)
     .await?)
 }
 
@@ -464,6 +512,7 @@ pub async fn delete_old(conn: &mut Conn, before_ms: Millis) -> Result<()> {
     .fetch_all(&mut *conn)
     .await?;
     for (id,) in &old {
+        super::tries::forget(conn, id).await?;
         sqlx::query("DELETE FROM deliveries WHERE event_id = ?").bind(id).execute(&mut *conn).await?;
         sqlx::query("DELETE FROM outbox WHERE id = ?").bind(id).execute(&mut *conn).await?;
     }

@@ -150,3 +150,31 @@ async fn a_load_that_was_running_does_not_bring_the_old_value_back() {
         assert_eq!(node.loads(), 1);
     }
 }
+
+#[tokio::test]
+async fn what_was_dropped_is_served_from_no_tier_also_not_by_a_node_that_starts_later() {
+    let node = tiers(5_000);
+    node.read(1, "one").await;
+    let second = another_node(&node);
+    second.read(1, "one").await;
+    node.clock.advance(100);
+    // The database was changed by hand: the version stays.
+    node.cache.drop_all(node.clock.now_ms()).await;
+    // A node that loaded just before puts the old value back.
+    let old = Versioned { version: 1, value: Some("one".to_owned()) };
+    node.cache.write_kv("k", &old, 1_000_000).await;
+    assert_eq!(node.read(1, "two").await.as_deref(), Some("two"));
+    let later = another_node(&node);
+    later.cache.start().await;
+    node.cache.write_kv("k", &old, 1_000_000).await;
+    assert_eq!(later.read(1, "two").await.as_deref(), Some("two"));
+    // The second node has not heard of it; then it has.
+    assert_eq!(second.read(1, "two").await.as_deref(), Some("one"));
+    second.cache.drop_one("k").await;
+    assert_eq!(second.read(1, "two").await.as_deref(), Some("two"));
+    // What was written before the drop is not forgotten: nothing older comes back.
+    node.cache.invalidate("k", 7).await;
+    node.cache.drop_all(node.clock.now_ms()).await;
+    assert_eq!(node.read(6, "older").await.as_deref(), Some("older"));
+    assert_eq!(node.read(7, "newest").await.as_deref(), Some("newest"));
+}

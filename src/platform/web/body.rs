@@ -44,12 +44,16 @@ impl<T> Deref for Body<T> {
 /// # Errors
 /// `body_too_large`, or the connection broke.
 pub async fn raw_body(ctx: &Ctx, body: &mut RequestBody) -> Result<Vec<u8>> {
-    let limit = ctx.config.server.body_limit_kib * 1024;
+    bounded(body, ctx.config.server.body_limit_kib * 1024).await
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn bounded(body: &mut RequestBody, limit: usize) -> Result<Vec<u8>> {
     let body = body.take().map_err(|e| Failure::internal("reading the body", e.to_string()))?;
     match body.into_bytes_limit(limit).await {
         Ok(bytes) => Ok(bytes.to_vec()),
         Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(Failure::new(&common::TOO_LARGE)
-            .detail(format!("The body may have at most {} KiB.", ctx.config.server.body_limit_kib))),
+            .detail(format!("The body may have at most {} KiB.", limit / 1024))),
         Err(error) => Err(Failure::new(&common::MALFORMED).detail("The body broke off.").cause(error)),
     }
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod csv;
+mod picture;
 mod problem;
 mod reply;
 mod schema;
@@ -11,6 +12,7 @@ mod tags;
 
 pub use body::{Body, raw_body};
 pub use csv::{Csv, CsvExample};
+pub use picture::{CODES, Picture, PictureBody};
 pub use problem::{Problem, ProblemDocument};
 pub use reply::{Answer, CachedJson, Created, List, NoContent};
 pub use scope::RequestScope;

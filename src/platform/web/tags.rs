@@ -8,6 +8,8 @@ pub enum Tag {
     Sessions,
     /// The signed-in person.
     Me,
+    /// The people who manage the shop: invitations, roles, stores, devices.
+    Staff,
     Stores,
     /// Products and what a store sells.
     Products,
@@ -17,6 +19,8 @@ pub enum Tag {
     Orders,
     /// Parcels, and what WeChat is told about them.
     Shipping,
+    /// Goods that are fetched in a store or carried out of it.
+    Pickups,
     Payments,
     Refunds,
     Coupons,

@@ -21,7 +21,7 @@ const field = (label, name, value, more = '') => html`<label>${label}<input name
 const scan = (title, value) => form(title, html`<label>${zh('摄像头读到', 'What the camera reads')}<input name="code" value="${value}" required autofocus></label>`, zh('扫码', 'Scan'));
 
 async function enter(store) {
-  state.store = { id: store.id, name: store.name };
+  state.store = { id: store.id, name: store.name, kind: store.kind };
   state.category = '';
   remember();
   state.tab = 'stores';
@@ -101,7 +101,7 @@ async function place() {
     await show();
     return toast(zh('价格有变化，请再确认', 'The price changed; please look again'), true);
   }
-  state.checkout = { coupon: null, address: null, note: '' };
+  state.checkout = { coupon: null, address: null, note: '', way: state.checkout.way };
   state.order = placed.id;
   state.tab = 'orders';
   state.stack = ['order'];
@@ -181,6 +181,7 @@ export const act = {
   less: change(-1),
   clearCart: () => run(async () => { await api('DELETE', '/cart?store_id=' + state.store.id); await show(true) }),
   checkout: () => { state.checkout.coupon = null; return open('checkout') },
+  way: to => { state.checkout.way = to; return show(true) },
   coupon: id => { state.checkout.coupon = id || null; return show(true) },
   useAddress: id => {
     state.checkout.address = id;

@@ -28,12 +28,19 @@ const head = o => html`<div class="card"><div class="row">${tag(o.status)}<span 
 
 const goods = o => html`<div class="card">${o.lines.map(l => html`${line(html`${goodsName(l)} ×${l.quantity}`, money(l.gross))}${shares(l)}
     ${l.refunded.amount ? line(zh('已退', 'refunded'), '−' + money(l.refunded), 'off') : ''}`)}
-  ${line(zh('运费', 'Freight'), o.freight.amount ? money(o.freight) : zh('免运费', 'free'))}
+  ${o.pickup ? '' : line(zh('运费', 'Freight'), o.freight.amount ? money(o.freight) : zh('免运费', 'free'))}
   ${line(zh('应付', 'To pay'), money(o.payable), 'sum')}
   ${o.paid.amount ? line(zh('实付', 'Paid'), money(o.paid)) : ''}
   ${o.refunded.amount ? line(zh('已退', 'Refunded'), '−' + money(o.refunded)) : ''}</div>
   ${o.address ? html`<div class="card">${o.address.recipient} ${o.address.phone_masked}<br><span class="soft">${o.address.region} ${o.address.detail}</span>
     ${o.note ? html`<br><span class="soft">${zh('留言', 'Note')}：${o.note}</span>` : ''}</div>` : ''}`;
+
+/** Where it is handed over, and by which code. */
+const pickup = o => !o.pickup ? '' : html`<div class="card"><div class="name">${o.pickup.store_name}</div>
+  <div class="soft">${o.pickup.store_address} · ${o.pickup.store_phone}</div>
+  ${o.pickup.code_is_open ? html`<div class="amount">${o.pickup.code.slice(0, 4)} ${o.pickup.code.slice(4)}</div>
+    ${o.qr ? html`<img class="qr" src="${o.qr}" alt="取货码 Pickup code">` : ''}` : ''}
+  ${o.pickup.handed_over_at ? html`<div class="soft">${zh('已交付', 'handed over')} ${clock(o.pickup.handed_over_at)}</div>` : ''}</div>`;
 
 const section = (title, rows, row) => rows.length ? html`<h2>${title}</h2><div class="card">${rows.map(row)}</div>` : '';
 const refund = r => html`<div class="entry"><div class="row">${tag(r.status)}<span class="price">${money(r.amount)}</span></div>
@@ -52,6 +59,7 @@ export const order = {
     <div class="chips">${ACTIONS.filter(([name]) => o.actions[name].allowed).map(([, act, kind, chinese, english]) =>
       html`<button class="btn ${kind}" data-act="${act}">${zh(chinese, english)}</button>`)}${o.status === 'PENDING_PAYMENT' ? jump() : ''}</div>
     ${o.status === 'PENDING_PAYMENT' && !o.actions.can_pay.allowed ? html`<div class="err">${reason(o.actions.can_pay.reason)}</div>` : ''}
+    ${pickup(o)}
     ${goods(o)}
     ${section(zh('退款', 'Refunds'), o.refunds, refund)}
     ${section(zh('包裹', 'Parcels'), o.parcels, parcel)}

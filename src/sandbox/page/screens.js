@@ -1,8 +1,8 @@
 // The phone's screens: what each loads, and how it looks. What a press does is in actions.js.
 
 import { box, clock, day, distance, empty, hour, html, line, minutes, money, zh } from './tools.js';
-import { now, shop, state } from './shop.js';
-import { benefit, goodsName, reason, shares, tag, threshold } from './words.js';
+import { now, shop, state, way, ways } from './shop.js';
+import { benefit, goodsName, reason, shares, tag, threshold, WAYS } from './words.js';
 import { order } from './order.js';
 
 const PLACES = [
@@ -54,19 +54,21 @@ const goods = {
   },
 };
 
+/** Beside the shelf one can hold what the stock does not know of. */
+const inHand = () => ways().includes('IN_STORE');
 const product = {
   title: '商品 Product', login: true, load: () => shop.product(state.product),
   draw: p => html`<div class="card row">${thumb(p.name, p.image, p.category)}<div class="grow">
       <div class="name">${p.name}</div><div class="soft">${p.summary}</div></div></div>
     <div class="card">${p.skus.map(k => html`<div class="row sku"><div class="grow"><div>${k.name}</div>
       <span class="price">${money(k.price)}</span> ${k.left ? html`<span class="soft">${zh(`仅剩 ${k.left}`, 'left')}</span>` : ''}</div>
-      <button class="btn small main" data-act="add" data-id="${k.id}" ${soldOut(k) ? 'disabled' : ''}>${soldOut(k) ? zh('售罄', 'Sold out') : zh('加入购物车', 'Add')}</button></div>`)}</div>
+      <button class="btn small main" data-act="add" data-id="${k.id}" ${soldOut(k) && !inHand() ? 'disabled' : ''}>${soldOut(k) ? inHand() ? zh('售罄，已拿在手里', 'Sold out, in my hand') : zh('售罄', 'Sold out') : zh('加入购物车', 'Add')}</button></div>`)}</div>
     <div class="card soft">${p.description}</div>
     <button class="btn wide" data-act="tab" data-id="cart">${zh('看购物车', 'To the cart')}</button>`,
 };
 
-/** Lines that can be ordered as they are. */
-export const orderable = list => list.filter(l => !l.flags.some(f => f !== 'price'));
+/** Lines that can be ordered as they are, in this way. */
+const orderable = (list, as) => list.filter(l => !l.flags.some(f => f !== 'price' && (as !== 'IN_STORE' || f === 'not_sold')));
 const cart = {
   title: '购物车 Cart', login: true, load: () => state.store && shop.cart(),
   draw: c => !state.store ? html`<div class="empty">${zh('先选一家门店', 'Choose a store first')}<br><br>
@@ -79,32 +81,36 @@ const cart = {
       <div class="count"><button data-act="less" data-id="${l.sku_id}" aria-label="减少 Less">−</button><span>${l.quantity}</span>
         <button data-act="more" data-id="${l.sku_id}" aria-label="增加 More">+</button></div></div>`)}
     ${c.lines.length ? html`<div class="card">${line(zh('商品合计', 'Goods'), money(c.goods_total), 'sum first')}</div>
-      <button class="btn main wide" data-act="checkout" ${orderable(c.lines).length ? '' : 'disabled'}>${zh('去结算', 'Check out')}</button>
+      <button class="btn main wide" data-act="checkout" ${ways().some(as => orderable(c.lines, as).length) ? '' : 'disabled'}>${zh('去结算', 'Check out')}</button>
       <button class="btn wide plain" data-act="clearCart">${zh('清空', 'Empty it')}</button>`
       : html`<div class="empty">${zh('购物车是空的', 'The cart is empty')}<br><br>
         <button class="btn" data-act="open" data-id="goods">${zh('去选商品', 'To the goods')}</button></div>`}`,
 };
 
 const address = a => html`${a.recipient} ${a.phone}<br><span class="soft">${a.province}${a.city}${a.district} ${a.detail}</span>`;
-const inCart = async () => orderable((await shop.cart()).lines).map(l => ({ sku_id: l.sku_id, quantity: l.quantity }));
+const inCart = async () => orderable((await shop.cart()).lines, way()).map(l => ({ sku_id: l.sku_id, quantity: l.quantity }));
 const checkout = {
   title: '确认订单 Check out', login: true,
   load: async () => {
     const picked = state.checkout, [addresses, lines] = await Promise.all([shop.addresses(), inCart()]);
     const to = addresses.find(a => a.id === picked.address) || addresses.find(a => a.is_default) || addresses[0];
-    const coupons = await shop.usable(lines);
+    const coupons = lines.length ? await shop.usable(lines) : { usable: [], unusable: [] };
     if (picked.coupon && !coupons.usable.some(u => u.coupon.id === picked.coupon)) picked.coupon = null;
-    return { to, coupons, quote: to && await shop.quote(lines, to.id, picked.coupon) };
+    const ready = lines.length && (way() !== 'DELIVERY' || to);
+    return { to, coupons, quote: ready && await shop.quote(lines, to?.id, picked.coupon) };
   },
   draw: ({ to, coupons, quote }) => html`
-    <button class="card row" data-act="open" data-id="addresses"><span>${to ? address(to) : zh('添加收货地址', 'Add an address')}</span><span class="soft">›</span></button>
+    ${ways().length > 1 ? html`<div class="chips">${ways().map(as => html`<button class="btn small ${way() === as ? 'on' : ''}" aria-pressed="${way() === as}"
+      data-act="way" data-id="${as}">${zh(...WAYS[as])}</button>`)}</div>` : ''}
+    ${way() === 'DELIVERY' ? html`<button class="card row" data-act="open" data-id="addresses"><span>${to ? address(to) : zh('添加收货地址', 'Add an address')}</span><span class="soft">›</span></button>`
+      : html`<div class="card">${state.store.name}</div>`}
     <h2>${zh('优惠券', 'Coupon')}</h2>
     <div class="card options"><button class="option ${state.checkout.coupon ? '' : 'on'}" data-act="coupon" data-id=""><span>${zh('不用', 'None')}</span></button>
       ${coupons.usable.map(({ coupon: c, discount }) => html`<button class="option ${state.checkout.coupon === c.id ? 'on' : ''}" data-act="coupon" data-id="${c.id}">
         <span>${c.name}<br><small>${threshold(c)} · 至 ${day(c.valid_until)}</small></span><span class="price">−${money(discount)}</span></button>`)}
       ${coupons.unusable.map(u => html`<div class="option off"><span>${u.coupon.name}<br><small>${reason(u.reason)}${u.missing ? html`，还差 ${money(u.missing)} more` : ''}</small></span></div>`)}</div>
     ${quote ? html`<div class="card">${quote.lines.map(l => html`${line(html`${goodsName(l)} ×${l.quantity}`, money(l.gross))}${shares(l)}`)}
-      ${line(zh('运费', 'Freight'), quote.freight.amount ? money(quote.freight) : zh('免运费', 'free'))}
+      ${way() === 'DELIVERY' ? line(zh('运费', 'Freight'), quote.freight.amount ? money(quote.freight) : zh('免运费', 'free')) : ''}
       ${line(zh('应付', 'To pay'), html`<span class="price">${money(quote.payable)}</span>`, 'sum')}</div>
     <label>${zh('给商家的话', 'Note')}<input data-change="note" maxlength="200" value="${state.checkout.note}" placeholder="可不填 optional"></label>
     <button class="btn main wide" data-act="place">${zh('提交订单', 'Place the order')}</button>` : ''}`,

@@ -11,7 +11,7 @@ export const state = {
   store: null,
   tab: 'stores', stack: [], panel: 'money', data: {}, unread: 0,
   place: '30.2592,120.1655', openOnly: false, category: '', product: null, order: null, ordersOf: '',
-  checkout: { coupon: null, address: null, note: '' },
+  checkout: { coupon: null, address: null, note: '', way: 'DELIVERY' },
 };
 
 const kept = name => { try { return JSON.parse(sessionStorage.getItem(name)) } catch { return null } };
@@ -69,6 +69,17 @@ const items = list => list.items;
 const query = given => new URLSearchParams(Object.entries(given).filter(([, v]) => v !== '' && v != null)).toString();
 const inStore = () => 'store_id=' + state.store.id;
 
+/** How the store that the person is in hands goods over. */
+export const ways = () => state.store?.kind === 'PHYSICAL' ? ['DELIVERY', 'PICKUP', 'IN_STORE'] : ['DELIVERY'];
+export const way = () => ways().includes(state.checkout.way) ? state.checkout.way : 'DELIVERY';
+
+const codes = {};
+/** The picture of an order's pickup code; the phone keeps it as long as the page is open. */
+async function pickupCode(id, code) {
+  const got = await fetch(`${base()}/orders/${id}/pickup-qr`, { headers: { Authorization: 'Bearer ' + state.user.token } });
+  return got.ok ? codes[code] ??= URL.createObjectURL(await got.blob()) : null;
+}
+
 export const shop = {
   stores: async () => {
     const [lat, lng] = state.place.split(',');
@@ -87,11 +98,15 @@ export const shop = {
   claimable: async () => items(await api('GET', '/coupon-templates?limit=50')),
   usable: lines => api('POST', '/coupons/usable', { store_id: state.store.id, lines }),
   quote: (lines, address, coupon) => api('POST', '/quotes', {
-    store_id: state.store.id, fulfilment: 'DELIVERY', lines, address_id: address, coupon_ids: coupon ? [coupon] : [],
+    store_id: state.store.id, fulfilment: way(), lines, address_id: way() === 'DELIVERY' ? address : undefined,
+    coupon_ids: coupon ? [coupon] : [],
   }),
   orders: async () => items(await api('GET', '/orders?' + query({ status: state.ordersOf, limit: 30 }))),
   counts: async () => items(await api('GET', '/orders/counts')),
-  order: id => api('GET', '/orders/' + id),
+  order: async id => {
+    const order = await api('GET', '/orders/' + id), open = order.pickup?.code_is_open && order.pickup.code;
+    return { ...order, qr: open ? codes[open] ?? await pickupCode(id, open) : null };
+  },
   notices: async () => items(await api('GET', '/notices?limit=50')),
   templates: async moment => items(await api('GET', '/subscribe-templates?moment=' + moment)),
   granted: template_ids => api('POST', '/subscribe-grants', { template_ids }),

@@ -31,7 +31,7 @@ export const tag = (word, of) => {
 };
 
 const REASONS = {
-  not_sold: '不再售卖 Not sold any more', out_of_stock: '库存不足 Too few left', price: '价格有变 The price changed',
+  not_sold: '不再售卖 Not sold any more', sold_out: '已售罄 Sold out', out_of_stock: '库存不足 Too few left', price: '价格有变 The price changed',
   used: '已使用 Used', locked: '被订单占用 An order holds it', expired: '已过期 Expired', not_yet_valid: '未到使用时间 Not yet valid',
   void: '已作废 Void', threshold_not_met: '未达门槛 Below its minimum', other_goods: '不适用这些商品 For other goods',
   other_store: '不适用本店 For other stores', other_currency: '币种不同 Another currency', cannot_combine: "不能同用 Can't be combined",
@@ -41,13 +41,21 @@ const REASONS = {
 };
 export const reason = code => REASONS[code] || code;
 
+/** How goods reach the customer. */
+export const WAYS = { DELIVERY: ['送到家', 'Delivery'], PICKUP: ['到店自取', 'Pickup'], IN_STORE: ['店内扫码购', 'In the store'] };
+
 const CLOSED = { user: '你取消了 You cancelled it', staff: '商家取消 The store cancelled it', timeout: '超时未付款 Not paid in time', refunded: '已全部退款 All refunded' };
+const PAID = {
+  DELIVERY: '等商家发货（管理接口 ship） The store ships it', PICKUP: '等门店备货（管理接口 ready） The store gets it ready',
+  IN_STORE: '在出口出示取货码（管理接口 exit-check） Show the code at the exit',
+};
 /** What happens next, in a sentence. */
 export function hint(order) {
   switch (order.status) {
     case 'CLOSING': return '正在请微信支付关单 WeChat Pay is asked to close it';
     case 'CLOSED': return CLOSED[order.close_reason] || '';
-    case 'PAID': return '等商家发货（管理接口 ship） The store ships it';
+    case 'PAID': return PAID[order.fulfilment];
+    case 'READY_FOR_PICKUP': return '凭取货码到店取货（管理接口 pickups） Show the code in the store';
     case 'PARTIALLY_SHIPPED': return '还有商品未发货 More is to come';
     case 'SHIPPED': return '收到后请确认收货 Confirm when it arrives';
     case 'COMPLETED': return '售后期内仍可退款 Refunds are still possible';

@@ -1,5 +1,6 @@
 //! The app under test: a fresh database, the sandbox beside it, a clock that moves by hand.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use minimall::{checks, demo, routes};
 use poem::Endpoint;
 use poem::listener::{Acceptor, Listener, TcpListener};
 
-use super::client::Client;
+use super::client::{Client, StaffWrites};
 
 /// Saturday, 2026-03-14, 10:00 in Hangzhou: the demo's stores are open.
 pub const START_MS: Millis = 1_773_453_600_000;
@@ -26,6 +27,7 @@ pub struct TestApp {
     pub url: String,
     folder: std::path::PathBuf,
     finished: bool,
+    writes: StaffWrites,
 }
 
 /// A configuration on free ports, with databases in a folder that nobody else uses; and that folder.
@@ -79,12 +81,12 @@ impl TestApp {
         });
         let sandbox = app.sandbox.clone().expect("sandbox mode");
         let ctx = app.ctx.clone();
-        Self { app, ctx, sandbox, url, folder, finished: false }
+        Self { app, ctx, sandbox, url, folder, finished: false, writes: StaffWrites::default() }
     }
 
     /// Somebody who is not signed in.
     pub fn client(&self) -> Client {
-        Client::new(&self.url)
+        Client::new(&self.url).noting(&self.writes)
     }
 
     /// A client of the sandbox's own HTTP calls.
@@ -139,16 +141,34 @@ impl TestApp {
         assert!(violated.is_empty(), "violated: {violated:#?}");
     }
 
+    /// Every write to store management that succeeded has left an audit row.
+    async fn check_audit(&self) {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT request_id FROM audit")
+            .fetch_all(&mut *self.ctx.db.reader().await.expect("a reader"))
+            .await
+            .expect("the audit log");
+        let audited: BTreeSet<String> = rows.into_iter().map(|(id,)| id).collect();
+        let writes = self.writes.lock().expect("no panic elsewhere").clone();
+        let missing: Vec<String> = writes
+            .into_iter()
+            .filter(|write| !audited.contains(&write.request_id))
+            .map(|write| write.what)
+            .collect();
+        assert!(missing.is_empty(), "no audit row (see Client::changing_nothing): {missing:#?}");
+    }
+
     /// Ends a test: nothing that is due is left undelivered, and every invariant holds.
     pub async fn finish(mut self) {
         self.finished = true;
         self.drain().await;
+        self.check_audit().await;
         self.check().await;
     }
 
     /// Ends a test that leaves work undone on purpose: every invariant holds all the same.
     pub async fn finish_unquiet(mut self) {
         self.finished = true;
+        self.check_audit().await;
         self.check().await;
     }
 }

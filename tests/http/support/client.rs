@@ -1,10 +1,24 @@
 //! An HTTP client whose answers are easy to look at.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+
+/// POSTs that only look something up.
+const LOOKS: &[&str] = &["/admin/v1/pickups/verify"];
+
+/// A write to store management that succeeded: what it was, and its request id.
+#[derive(Debug, Clone)]
+pub struct StaffWrite {
+    pub what: String,
+    pub request_id: String,
+}
+
+/// The writes to store management that succeeded.
+pub type StaffWrites = Arc<Mutex<Vec<StaffWrite>>>;
 
 /// A client with, once signed in, a token.
 #[derive(Clone)]
@@ -12,6 +26,7 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     pub token: Option<String>,
+    writes: StaffWrites,
 }
 
 /// A status, headers, and the body as JSON (null when it is none).
@@ -32,11 +47,21 @@ pub fn fresh_key() -> String {
 impl Client {
     pub fn new(base: &str) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { http, base: base.to_owned(), token: None }
+        Self { http, base: base.to_owned(), token: None, writes: StaffWrites::default() }
     }
 
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Notes its writes there: each of them must have left an audit row at the end of the test.
+    pub fn noting(self, writes: &StaffWrites) -> Self {
+        Self { writes: writes.clone(), ..self }
+    }
+
+    /// For a write to store management that succeeds and changes nothing, so that no audit row is due.
+    pub fn changing_nothing(&self) -> Self {
+        self.clone().noting(&StaffWrites::default())
     }
 
     /// A request of any shape.
@@ -49,12 +74,22 @@ impl Client {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the server answers");
+        let request = request.build().expect("a request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.http.execute(request).await.expect("the server answers");
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let bytes = response.bytes().await.expect("a body").to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status, headers, bytes, body }
+        let answer = Answer { status, headers, bytes, body };
+        let is_new = (200..300).contains(&status) && answer.header("idempotent-replayed").is_none();
+        let is_write = method != Method::GET && !LOOKS.contains(&path.as_str());
+        if is_new && is_write && path.starts_with("/admin/v1/") {
+            let request_id = answer.header("x-request-id").unwrap_or_default().to_owned();
+            let write = StaffWrite { what: format!("{method} {path}"), request_id };
+            self.writes.lock().expect("no panic elsewhere").push(write);
+        }
+        answer
     }
 
     async fn write(&self, method: Method, path: &str, key: Option<&str>, body: &Value) -> Answer {

@@ -4,6 +4,7 @@ mod app;
 mod client;
 mod money;
 mod notice;
+mod shop_floor;
 mod staff;
 mod story;
 
@@ -11,4 +12,5 @@ pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
 pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
+pub use shop_floor::{Clerk, HUBIN, WULIN, money};
 pub use story::{ONLINE_STORE, SKU, User, items, sku, text};

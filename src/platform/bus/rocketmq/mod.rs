@@ -72,7 +72,7 @@ impl Node {
         let options = Options {
             name_server: bus.name_server.clone(),
             prefix: bus.topic_prefix.clone(),
-            node_name: if bus.node_name.is_empty() { default_name(config) } else { bus.node_name.clone() },
+            node_name: super::node_name(config),
             consume: bus.consume,
             create_topics: bus.create_topics,
             topic_queues: bus.topic_queues,
@@ -121,15 +121,5 @@ impl Node {
 
     pub async fn close(&self) {
         self.connection.leave(&self.namespace).await;
-    }
-}
-
-/// Host name and port: stable, and no other server of this host has it.
-fn default_name(config: &Config) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    match config.server.listen.rsplit(':').next() {
-        Some(port) if port != "0" => format!("{host}-{port}"),
-        _ => format!("{host}-{}", std::process::id()),
     }
 }

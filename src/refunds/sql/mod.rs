@@ -1,15 +1,24 @@
 //! SQL of refunds.
 
-use sqlx::{AssertSqlSafe, FromRow};
+mod discrepancies;
+mod lists;
+mod photos;
+mod submissions;
 
-use super::{Fault, RefundKind, RefundState};
+use sqlx::FromRow;
+
+pub use discrepancies::*;
+pub use lists::*;
+pub use photos::*;
+pub use submissions::*;
+
+use super::{Fault, RefundKind, RefundReason, RefundState};
 use crate::kernel::{
-    AttemptId, CouponTemplateId, Currency, Cursor, Limit, Millis, OrderId, OrderLineId, Page, RefundId,
-    Result, SubmissionId, UserId,
+    AttemptId, CouponTemplateId, Currency, Millis, OrderId, OrderLineId, RefundId, Result, UserId,
 };
-use crate::orders::LineRefund;
+use crate::orders::{LineRefund, Order, RefundMoney};
+use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, changed, inserted};
-use crate::staff::StoreScope;
 
 /// A refund. Money in minor units.
 #[derive(Debug, Clone, FromRow)]
@@ -24,8 +33,10 @@ pub struct Refund {
     /// What the system made it for; once for each cause.
     pub cause: Option<String>,
     pub fault: Fault,
+    /// What the customer chose from the list; none where nobody was asked.
+    pub reason_code: Option<RefundReason>,
     pub reason: String,
-    /// JSON list of URLs.
+    /// JSON list of the ids of photos.
     pub photos: String,
     /// Everything, freight included.
     pub amount_minor: i64,
@@ -40,6 +51,59 @@ pub struct Refund {
     pub closed_times: i64,
     /// How often the channel was asked since it is in this state.
     pub step: i64,
+    /// Where the goods must come back first: until when they must be on their way.
+    pub return_before_ms: Option<Millis>,
+    pub return_carrier: Option<String>,
+    pub return_tracking_no: Option<String>,
+    pub return_sent_ms: Option<Millis>,
+    /// The channel's number that settled it, where the shop did not submit it.
+    pub external_no: Option<String>,
+}
+
+impl Refund {
+    /// A fresh one of an order, REQUESTED now.
+    pub fn of_order(
+        ctx: &Ctx,
+        order: &Order,
+        kind: RefundKind,
+        attempt: Option<AttemptId>,
+        reason: &str,
+        money: RefundMoney,
+    ) -> Self {
+        Self {
+            id: ctx.new_id(),
+            order_id: order.id.clone(),
+            user_id: order.user_id.clone(),
+            attempt_id: attempt,
+            kind,
+            status: RefundState::Requested,
+            cause: None,
+            fault: Fault::None,
+            reason_code: None,
+            reason: reason.to_owned(),
+            photos: "[]".to_owned(),
+            amount_minor: money.amount_minor,
+            freight_minor: money.freight_minor,
+            currency: order.currency,
+            note: String::new(),
+            compensation_template: None,
+            requested_ms: ctx.clock.now_ms(),
+            approved_ms: None,
+            ended_ms: None,
+            closed_times: 0,
+            step: 0,
+            return_before_ms: None,
+            return_carrier: None,
+            return_tracking_no: None,
+            return_sent_ms: None,
+            external_no: None,
+        }
+    }
+
+    /// What it takes of the order's money.
+    pub fn money(&self) -> RefundMoney {
+        RefundMoney { amount_minor: self.amount_minor, freight_minor: self.freight_minor }
+    }
 }
 
 /// What a refund takes from one line.
@@ -64,34 +128,22 @@ impl RefundLine {
     }
 }
 
-/// One number at the channel.
-#[derive(Debug, Clone, FromRow)]
-pub struct Submission {
-    pub id: SubmissionId,
-    pub attempt_id: AttemptId,
-    pub transaction_id: String,
-    pub out_refund_no: String,
-    pub amount_minor: i64,
-    pub total_minor: i64,
-    pub currency: String,
-    pub outcome: Option<String>,
-    pub created_ms: Millis,
-}
-
 macro_rules! refund_columns {
     () => {
-        "id, order_id, user_id, attempt_id, kind, status, cause, fault, reason, photos, amount_minor, \
-         freight_minor, currency, note, compensation_template, requested_ms, approved_ms, ended_ms, closed_times, step"
+        "id, order_id, user_id, attempt_id, kind, status, cause, fault, reason_code, reason, photos, amount_minor, \
+         freight_minor, currency, note, compensation_template, requested_ms, approved_ms, ended_ms, closed_times, \
+         step, return_before_ms, return_carrier, return_tracking_no, return_sent_ms, external_no"
     };
 }
+use refund_columns;
 
-/// False: there is one for this cause already.
+/// False: there is one for this cause, or for this number of the channel, already.
 pub async fn insert(conn: &mut Conn, refund: &Refund) -> Result<bool> {
     inserted(
         sqlx::query(
-            "INSERT INTO refunds (id, order_id, user_id, attempt_id, kind, status, cause, fault, reason, photos, \
-             amount_minor, freight_minor, currency, note, requested_ms, closed_times, step, lease_until_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)",
+            "INSERT INTO refunds (id, order_id, user_id, attempt_id, kind, status, cause, fault, reason_code, reason, \
+             photos, amount_minor, freight_minor, currency, note, requested_ms, approved_ms, closed_times, step, \
+             lease_until_ms, external_no) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
         )
         .bind(&refund.id)
         .bind(&refund.order_id)
@@ -101,6 +153,7 @@ pub async fn insert(conn: &mut Conn, refund: &Refund) -> Result<bool> {
         .bind(refund.status)
         .bind(&refund.cause)
         .bind(refund.fault)
+        .bind(refund.reason_code)
         .bind(&refund.reason)
         .bind(&refund.photos)
         .bind(refund.amount_minor)
@@ -108,6 +161,8 @@ pub async fn insert(conn: &mut Conn, refund: &Refund) -> Result<bool> {
         .bind(refund.currency)
         .bind(&refund.note)
         .bind(refund.requested_ms)
+        .bind(refund.approved_ms)
+        .bind(&refund.external_no)
         .execute(conn)
         .await,
     )
@@ -165,63 +220,6 @@ pub async fn of_order(conn: &mut Conn, order: &OrderId) -> Result<Vec<Refund>> {
     .bind(order)
     .fetch_all(conn)
     .await?)
-}
-
-/// The refunds of these stores, newest first.
-///
-/// # Errors
-/// The database.
-pub async fn list(
-    conn: &mut Conn,
-    scope: &StoreScope,
-    status: Option<RefundState>,
-    after: Option<&Cursor>,
-    limit: Limit,
-) -> Result<Page<Refund>> {
-    let mut query = String::from(concat!("SELECT ", refund_columns!(), " FROM refunds WHERE id < ?"));
-    if status.is_some() {
-        query.push_str(" AND status = ?");
-    }
-    query.push_str(&of_stores(scope));
-    query.push_str(" ORDER BY id DESC LIMIT ?");
-    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
-    if let Some(status) = status {
-        query = query.bind(status);
-    }
-    for store in scope.bound() {
-        query = query.bind(store);
-    }
-    let rows: Vec<Refund> = query.bind(limit.and_one()).fetch_all(conn).await?;
-    Ok(Page::cut(rows, limit, |refund| refund.id.to_string()))
-}
-
-/// A condition that narrows refunds to the orders of these stores.
-fn of_stores(scope: &StoreScope) -> String {
-    if scope.is_all() {
-        return String::new();
-    }
-    format!(
-        " AND EXISTS (SELECT 1 FROM orders WHERE orders.id = refunds.order_id{})",
-        scope.condition("orders.store_id")
-    )
-}
-
-/// How many refunds of these stores are in one of these states.
-///
-/// # Errors
-/// The database.
-pub async fn count(conn: &mut Conn, scope: &StoreScope, states: &[RefundState]) -> Result<i64> {
-    let mut total = 0;
-    for state in states {
-        let query = format!("SELECT COUNT(*) FROM refunds WHERE status = ?{}", of_stores(scope));
-        let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(*state);
-        for store in scope.bound() {
-            query = query.bind(store);
-        }
-        let (count,): (i64,) = query.fetch_one(&mut *conn).await?;
-        total += count;
-    }
-    Ok(total)
 }
 
 /// Moves a refund; false when it is not where it was any more.
@@ -296,13 +294,102 @@ pub async fn set_fault(conn: &mut Conn, id: &RefundId, fault: Fault) -> Result<(
     Ok(())
 }
 
-/// Goods that came back can be sold again.
-pub async fn set_sellable(conn: &mut Conn, id: &RefundId) -> Result<()> {
-    sqlx::query("UPDATE refund_lines SET sellable_quantity = return_quantity WHERE refund_id = ?")
+/// How many of the units that came back can be sold again; false: not so many came back.
+pub async fn set_sellable(conn: &mut Conn, id: &RefundId, line: &OrderLineId, sellable: i64) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE refund_lines SET sellable_quantity = ? WHERE refund_id = ? AND line_id = ? \
+             AND return_quantity >= ?",
+        )
+        .bind(sellable)
+        .bind(id)
+        .bind(line)
+        .bind(sellable)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// REQUESTED → AWAITING_RETURN, with the time by which the goods must be on their way.
+pub async fn require_return(conn: &mut Conn, id: &RefundId, before_ms: Millis, note: &str) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE refunds SET status = 'AWAITING_RETURN', return_before_ms = ?, note = ? \
+             WHERE id = ? AND status = 'REQUESTED'",
+        )
+        .bind(before_ms)
+        .bind(note)
         .bind(id)
         .execute(conn)
+        .await,
+    )
+}
+
+/// The customer has sent the goods; false when nobody waits for them.
+pub async fn set_return_sent(
+    conn: &mut Conn,
+    id: &RefundId,
+    carrier: &str,
+    tracking_no: &str,
+    now_ms: Millis,
+) -> Result<bool> {
+    changed(
+        sqlx::query(
+            "UPDATE refunds SET return_carrier = ?, return_tracking_no = ?, return_sent_ms = ? \
+             WHERE id = ? AND status = 'AWAITING_RETURN'",
+        )
+        .bind(carrier)
+        .bind(tracking_no)
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await,
+    )
+}
+
+/// Refunds whose goods are not on their way although their time is over.
+pub async fn returns_past_due(conn: &mut Conn, before_ms: Millis, limit: i64) -> Result<Vec<RefundId>> {
+    let rows: Vec<(RefundId,)> = sqlx::query_as(
+        "SELECT id FROM refunds WHERE status = 'AWAITING_RETURN' AND return_before_ms <= ? \
+         AND return_sent_ms IS NULL ORDER BY return_before_ms LIMIT ?",
+    )
+    .bind(before_ms)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// The refund of a payment that no order could take.
+pub async fn of_orphan(conn: &mut Conn, attempt: &AttemptId) -> Result<Option<Refund>> {
+    Ok(sqlx::query_as(concat!(
+        "SELECT ",
+        refund_columns!(),
+        " FROM refunds WHERE attempt_id = ? AND kind = 'ORPHAN'"
+    ))
+    .bind(attempt)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// The refund that this number of the channel settled, without having been submitted under it.
+pub async fn by_external_no(conn: &mut Conn, number: &str) -> Result<Option<RefundId>> {
+    let row: Option<(RefundId,)> = sqlx::query_as("SELECT id FROM refunds WHERE external_no = ?")
+        .bind(number)
+        .fetch_optional(conn)
         .await?;
-    Ok(())
+    Ok(row.map(|(id,)| id))
+}
+
+/// The refund was settled by a number that the shop did not submit; false: the number settled another one.
+pub async fn set_external_no(conn: &mut Conn, id: &RefundId, number: &str) -> Result<bool> {
+    inserted(
+        sqlx::query("UPDATE refunds SET external_no = ? WHERE id = ?")
+            .bind(number)
+            .bind(id)
+            .execute(conn)
+            .await,
+    )
 }
 
 /// Units of an order that approved refunds, settled or not, cancel.
@@ -396,88 +483,6 @@ pub async fn hurry_approved(conn: &mut Conn, now_ms: Millis) -> Result<()> {
 pub async fn count_closed(conn: &mut Conn, id: &RefundId) -> Result<()> {
     sqlx::query("UPDATE refunds SET closed_times = closed_times + 1 WHERE id = ?")
         .bind(id)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-pub async fn insert_submission(conn: &mut Conn, submission: &Submission, refund: &RefundId) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO refund_submissions (id, attempt_id, transaction_id, out_refund_no, amount_minor, total_minor, \
-         currency, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&submission.id)
-    .bind(&submission.attempt_id)
-    .bind(&submission.transaction_id)
-    .bind(&submission.out_refund_no)
-    .bind(submission.amount_minor)
-    .bind(submission.total_minor)
-    .bind(&submission.currency)
-    .bind(submission.created_ms)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "INSERT INTO refund_submission_parts (submission_id, refund_id, amount_minor) VALUES (?, ?, ?)",
-    )
-    .bind(&submission.id)
-    .bind(refund)
-    .bind(submission.amount_minor)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// How many submissions a payment has, and when the last one was made.
-pub async fn submissions_of(conn: &mut Conn, attempt: &AttemptId) -> Result<(i64, Option<Millis>)> {
-    Ok(sqlx::query_as("SELECT COUNT(*), MAX(created_ms) FROM refund_submissions WHERE attempt_id = ?")
-        .bind(attempt)
-        .fetch_one(conn)
-        .await?)
-}
-
-/// The submission of a refund that is open, otherwise the newest. Ids are made by clocks that may be apart,
-/// and at most one submission is open.
-pub async fn last_submission(conn: &mut Conn, refund: &RefundId) -> Result<Option<Submission>> {
-    Ok(sqlx::query_as(
-        "SELECT s.id, s.attempt_id, s.transaction_id, s.out_refund_no, s.amount_minor, s.total_minor, s.currency, \
-         s.outcome, s.created_ms FROM refund_submissions s JOIN refund_submission_parts p ON p.submission_id = s.id \
-         WHERE p.refund_id = ? ORDER BY CASE WHEN s.outcome IS NULL THEN 0 ELSE 1 END, s.id DESC LIMIT 1",
-    )
-    .bind(refund)
-    .fetch_optional(conn)
-    .await?)
-}
-
-pub async fn submission_by_number(conn: &mut Conn, out_refund_no: &str) -> Result<Option<Submission>> {
-    Ok(sqlx::query_as(
-        "SELECT id, attempt_id, transaction_id, out_refund_no, amount_minor, total_minor, currency, outcome, \
-         created_ms FROM refund_submissions WHERE out_refund_no = ?",
-    )
-    .bind(out_refund_no)
-    .fetch_optional(conn)
-    .await?)
-}
-
-pub async fn refunds_in(conn: &mut Conn, submission: &SubmissionId) -> Result<Vec<RefundId>> {
-    let rows: Vec<(RefundId,)> = sqlx::query_as(
-        "SELECT refund_id FROM refund_submission_parts WHERE submission_id = ? ORDER BY refund_id",
-    )
-    .bind(submission)
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}
-
-pub async fn set_outcome(
-    conn: &mut Conn,
-    submission: &SubmissionId,
-    outcome: &str,
-    channel_id: &str,
-) -> Result<()> {
-    sqlx::query("UPDATE refund_submissions SET outcome = ?, channel_refund_id = ? WHERE id = ?")
-        .bind(outcome)
-        .bind(channel_id)
-        .bind(submission)
         .execute(conn)
         .await?;
     Ok(())

@@ -1,52 +1,32 @@
-//! Refunds as staff decides them.
+//! Refunds as staff sees and decides them.
 
+mod dto;
+mod manual;
+mod start;
+
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
 use serde_json::json;
 
+pub use self::dto::{Because, ProposalView};
+use self::dto::{RefundApproval, RefundRejection, StaffRefundView, submission_view};
+pub use self::manual::RefundsByPeopleApi;
+pub use self::start::StartedRefundsApi;
 use crate::kernel::{Cursor, Failure, Limit, RefundId, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
+use crate::platform::proposals;
 use crate::platform::web::{Answer, Body, List, Reply, Tag};
-use crate::refunds::{self, Fault, REFUND_NOT_FOUND, RefundState, RefundView, refund_view};
+use crate::refunds::{self, ListFilter, REFUND_NOT_FOUND, RefundState, RefundView, refund_view};
 use crate::staff::StaffAuth;
 
-/// An approval.
-#[derive(Debug, Object)]
-#[oai(example)]
-pub struct RefundApproval {
-    /// Needed when goods come back: true puts them on the shelf again.
-    pub sellable: Option<bool>,
-    /// MERCHANT: it was the shop's fault, so a used coupon comes back after shipping, too. NONE unless told.
-    pub fault: Option<Fault>,
-    /// The customer reads it.
-    #[oai(validator(max_length = 200))]
-    pub note: Option<String>,
-}
-
-impl Example for RefundApproval {
-    fn example() -> Self {
-        Self {
-            sellable: Some(true), fault: Some(Fault::None), note: Some("已收到退货，完好".to_owned())
-        }
-    }
-}
-
-/// A rejection.
-#[derive(Debug, Object)]
-#[oai(example)]
-pub struct RefundRejection {
-    /// The customer reads it.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    pub reason: String,
-}
-
-impl Example for RefundRejection {
-    fn example() -> Self {
-        Self { reason: "商品已使用，不符合退货条件".to_owned() }
-    }
+/// A refund as the answer to a write.
+async fn view(ctx: &Ctx, id: &RefundId) -> Result<RefundView> {
+    let conn = &mut *ctx.db.reader().await?;
+    let refund = refunds::by_id(conn, id).await?.ok_or_else(|| Failure::new(&REFUND_NOT_FOUND))?;
+    let lines = refunds::find_lines(conn, id).await?;
+    Ok(refund_view(refund, &lines))
 }
 
 pub struct AdminRefundsApi {
@@ -54,11 +34,20 @@ pub struct AdminRefundsApi {
 }
 
 impl AdminRefundsApi {
-    async fn view(&self, id: &RefundId) -> Result<RefundView> {
+    async fn detail(&self, id: &RefundId) -> Result<StaffRefundView> {
         let conn = &mut *self.ctx.db.reader().await?;
         let refund = refunds::by_id(conn, id).await?.ok_or_else(|| Failure::new(&REFUND_NOT_FOUND))?;
         let lines = refunds::find_lines(conn, id).await?;
-        Ok(refund_view(refund, &lines))
+        let submissions = refunds::submissions(conn, id).await?.into_iter();
+        let proposals = proposals::of_object(conn, id.as_str()).await?;
+        Ok(StaffRefundView {
+            user_id: refund.user_id.clone(),
+            attempt_id: refund.attempt_id.clone(),
+            external_no: refund.external_no.clone(),
+            submissions: submissions.map(|one| submission_view(one, refund.currency)).collect(),
+            proposals: proposals.into_iter().map(ProposalView::from).collect(),
+            refund: refund_view(refund, &lines),
+        })
     }
 }
 
@@ -75,6 +64,8 @@ impl AdminRefundsApi {
         auth: StaffAuth,
         /// REQUESTED and AWAITING_RETURN wait for a decision; MANUAL and ABNORMAL for a person.
         status: Query<Option<RefundState>>,
+        /// With AWAITING_RETURN: true, the goods are on their way or there and wait to be looked at.
+        return_sent: Query<Option<bool>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -83,29 +74,27 @@ impl AdminRefundsApi {
     ) -> Reply<Json<List<RefundView>>> {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
-        let page = refunds::list(conn, auth.scope(), status.0, cursor.0.as_ref(), limit).await?;
-        let mut items = Vec::with_capacity(page.items.len());
-        for refund in page.items {
-            let lines = refunds::find_lines(conn, &refund.id).await?;
-            items.push(refund_view(refund, &lines));
-        }
+        let filter = ListFilter { status: status.0, return_sent: return_sent.0 };
+        let page = refunds::list(conn, auth.scope(), filter, cursor.0.as_ref(), limit).await?;
+        let items = refunds::with_lines(conn, page.items).await?;
+        let items = items.into_iter().map(|(refund, lines)| refund_view(refund, &lines)).collect();
         Ok(Json(List { items, next_cursor: page.next }))
     }
 
     /// One refund
     ///
-    /// Changes nothing.
+    /// With the numbers under which it was submitted, and what was proposed about it. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `refund_not_found`.
     #[oai(path = "/refunds/:refund_id", method = "get", operation_id = "getRefund")]
-    async fn get_refund(&self, _auth: StaffAuth, refund_id: Path<RefundId>) -> Reply<Json<RefundView>> {
-        Ok(Json(self.view(&refund_id).await?))
+    async fn get_refund(&self, _auth: StaffAuth, refund_id: Path<RefundId>) -> Reply<Json<StaffRefundView>> {
+        Ok(Json(self.detail(&refund_id).await?))
     }
 
     /// Approve a refund
     ///
     /// The money goes back through the channel it came from, freight with the last unit. Goods that come
-    /// back go on the shelf again if they are `sellable`. Writes an audit row.
+    /// back go on the shelf again as far as they are `sellable`. Writes an audit row.
     ///
     /// Errors: `unauthenticated`, `refund_not_found`, `refund_not_decidable`, `goods_condition_required`,
     /// `refund_exceeds_paid`, `order_changed`.
@@ -119,18 +108,9 @@ impl AdminRefundsApi {
     ) -> Reply<Answer<RefundView>> {
         let actor = auth.actor();
         let key = Key::new(&actor, "approveRefund", &key, &json!([refund_id.0, body.raw()]))?;
-        let note = body.note.as_deref().unwrap_or_default();
-        let done = refunds::approve(
-            &self.ctx,
-            &actor,
-            &key,
-            &refund_id,
-            body.sellable,
-            body.fault.unwrap_or(Fault::None),
-            note,
-        )
-        .await?;
-        Ok(Answer::of(self.view(&refund_id).await?, &done))
+        let approval = body.parse()?;
+        let done = refunds::approve(&self.ctx, &actor, &key, &refund_id, &approval).await?;
+        Ok(Answer::of(view(&self.ctx, &refund_id).await?, &done))
     }
 
     /// Reject a refund
@@ -149,7 +129,7 @@ impl AdminRefundsApi {
         let actor = auth.actor();
         let key = Key::new(&actor, "rejectRefund", &key, &json!([refund_id.0, body.raw()]))?;
         let done = refunds::reject(&self.ctx, &actor, &key, &refund_id, &body.reason).await?;
-        Ok(Answer::of(self.view(&refund_id).await?, &done))
+        Ok(Answer::of(view(&self.ctx, &refund_id).await?, &done))
     }
 
     /// Ask the channel about a refund now
@@ -168,6 +148,6 @@ impl AdminRefundsApi {
         let actor = auth.actor();
         let key = Key::new(&actor, "retryRefund", &key, &refund_id.0)?;
         let done = refunds::retry(&self.ctx, &actor, &key, &refund_id).await?;
-        Ok(Answer::of(self.view(&refund_id).await?, &done))
+        Ok(Answer::of(view(&self.ctx, &refund_id).await?, &done))
     }
 }
