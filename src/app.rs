@@ -10,6 +10,7 @@ use poem::listener::{Acceptor, Listener, TcpAcceptor, TcpListener};
 use tokio::sync::watch;
 
 use crate::config::{BusBackend, Config, Mode, WechatMode, pem};
+use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::kernel::{Clock, Code, Failure, Millis, Result, common, day_ms};
 use crate::payments::{Channel, Provider};
@@ -31,7 +32,7 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, checks, coupons, identity, notifications, order_views, orders, payments,
+    addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders, payments,
     refunds, routes, shipping, staff, stores,
 };
 
@@ -54,7 +55,7 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 19] = [
+    let tables: [&[&'static Code]; 20] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,
@@ -74,6 +75,7 @@ pub fn codes() -> Vec<&'static Code> {
         refunds::CODES,
         shipping::CODES,
         notifications::CODES,
+        feed::CODES,
     ];
     let mut codes = tables.concat();
     codes.extend_from_slice(order_views::CODES);
@@ -135,11 +137,12 @@ impl App {
         let stores = Stores::new(&ctx);
         stores.start(&ctx).await?;
         let caches = caches(&sessions, &stores);
-        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &caches));
+        let feed = Feed::new(ctx.config.server.feed_connections);
+        ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &caches, &feed));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
         let surface =
-            Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, caches, phone_origin };
+            Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, caches, phone_origin };
         Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: None })
     }
 
@@ -218,6 +221,12 @@ impl App {
                 }
             });
         }
+        let feed = self.surface.feed.clone();
+        let stop = async move {
+            stop.await;
+            // Who listens would keep the server from ending.
+            feed.close();
+        };
         let grace = Duration::from_millis(self.ctx.config.server.shutdown_grace_ms);
         let served = match acceptor {
             Some(acceptor) => {
@@ -253,7 +262,7 @@ fn caches(sessions: &Sessions, stores: &Stores) -> Caches {
 }
 
 /// The list of all subscriptions. The sender of an event knows none of them.
-fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches) -> Vec<Subscription> {
+fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches, feed: &Feed) -> Vec<Subscription> {
     let (sessions, stores, caches) = (sessions.clone(), stores.clone(), caches.clone());
     let mut list = vec![
         Subscription::new("platform.cache-dropped", &["CacheDropped"], move |ctx, d| {
@@ -301,6 +310,8 @@ fn subscriptions(sessions: &Sessions, stores: &Stores, caches: &Caches) -> Vec<S
     ];
     list.extend(shipping::subscriptions());
     list.extend(notifications::subscriptions());
+    list.extend(feed::subscriptions());
+    list.push(feed.subscription());
     list
 }
 
@@ -401,6 +412,7 @@ async fn sweep(ctx: &Ctx) -> Result<usize> {
         + coupons::sweep(ctx).await?
         + refunds::sweep(ctx).await?
         + staff::sweep(ctx).await?
+        + feed::sweep(ctx).await?
         + ctx.bus.heal(ctx).await?;
     let now_ms = ctx.clock.now_ms();
     let events_before: Millis = now_ms - day_ms(ctx.config.bus.keep_days);

@@ -118,6 +118,7 @@ section!(Server {
     metrics_listen: String,
     body_limit_kib: usize,
     shutdown_grace_ms: u64,
+    feed_connections: usize,
 });
 section!(Log { format: LogFormat, filter: String });
 section!(Secrets {
@@ -318,6 +319,10 @@ impl Config {
             (
                 "server.body_limit_kib must be from 1 to 10240",
                 (1..=10_240).contains(&self.server.body_limit_kib),
+            ),
+            (
+                "server.feed_connections must be from 1 to 10000",
+                (1..=10_000).contains(&self.server.feed_connections),
             ),
             (
                 "database.read_connections must be from 1 to 64",

@@ -88,6 +88,8 @@ events! {
     /// A store was added or edited: nodes drop what is older than `version`.
     StoreChanged on "stores" as Broadcast { store_id: StoreId, version: i64 }
 
+    /// Staff has more to read: nodes wake who listens.
+    FeedGrew on "feed" as Broadcast { seq: i64 }
     /// A person dropped a cache, or one key of it: nodes serve nothing of it that was read until then.
     CacheDropped on "caches" as Broadcast { cache: String, key: Option<String>, at_ms: i64 }
 
@@ -99,6 +101,8 @@ events! {
     OrderClosed on "orders" as Fifo { order_id: OrderId, user_id: UserId, reason: String }
     /// `all`: nothing is left to ship.
     OrderShipped on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId, all: bool }
+    /// A parcel is with another carrier, or has another number, than was told before.
+    TrackingCorrected on "orders" as Fifo { order_id: OrderId, user_id: UserId, parcel_id: ParcelId }
     /// It can be fetched.
     OrderReadyForPickup on "orders" as Fifo { order_id: OrderId, user_id: UserId }
     /// It was not fetched for a while, and the customer is to be reminded.

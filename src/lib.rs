@@ -49,6 +49,8 @@ pub mod order_views;
 
 pub mod notifications;
 
+pub mod feed;
+
 pub mod admin;
 
 pub mod demo;

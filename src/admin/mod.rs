@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod coupons;
+pub mod feed;
 pub mod operations;
 pub mod orders;
 pub mod payments;
@@ -11,5 +12,7 @@ pub mod proposals;
 pub mod refunds;
 pub mod scope;
 pub mod sessions;
+pub mod shipping;
 pub mod staff;
 pub mod stores;
+pub mod users;

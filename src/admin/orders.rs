@@ -6,9 +6,12 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde_json::json;
 
-use crate::kernel::{Cursor, Failure, Limit, Millis, OrderId, OrderLineId, Result, StoreId};
-use crate::order_views::{self, StaffOrder, StaffOrderDetail};
-use crate::orders::{self, Filter, OrderStatus, ShipLine};
+use crate::identity::Phone;
+use crate::kernel::{
+    Cursor, Failure, Limit, Millis, OrderId, OrderLineId, ProductId, Result, SkuId, StoreId, UserId,
+};
+use crate::order_views::{self, StaffOrder, StaffOrderDetail, Wanted};
+use crate::orders::{self, Filter, Fulfilment, OrderStatus, ShipLine};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::web::{Answer, Body, Created, List, Reply, Tag};
@@ -101,8 +104,11 @@ pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Millis>>
 impl AdminOrdersApi {
     /// List all orders
     ///
-    /// Newest first. With `number` it is the one order of that number and the other filters are not looked
-    /// at. Changes nothing.
+    /// Newest first, of the member's stores; everything that is given has to fit. `q` is one field for whatever
+    /// somebody has at hand: an id (order, user, SKU, product, refund), a phone number, a number of a payment or a
+    /// parcel, a code that is shown in the store, or a part of the name of goods. Names of goods are looked for in
+    /// the last 31 days, or in the span of at most 92 that `placed_from` begins; SKU, product or fulfilment on top
+    /// of other filters in the last 92 days, or from `placed_from` on. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/orders", method = "get", operation_id = "listAllOrders")]
@@ -110,14 +116,27 @@ impl AdminOrdersApi {
     async fn list_orders(
         &self,
         auth: StaffAuth,
-        /// Order id, out_trade_no, or WeChat Pay's transaction id; exact.
+        /// Whatever is known of the order.
         #[oai(validator(min_length = 1, max_length = 64))]
+        q: Query<Option<String>>,
+        /// Order id, out_trade_no, WeChat Pay's transaction id, or a tracking number; exact.
+        #[oai(validator(min_length = 1, max_length = 128))]
         number: Query<Option<String>>,
         status: Query<Option<OrderStatus>>,
+        fulfilment: Query<Option<Fulfilment>>,
         store_id: Query<Option<StoreId>>,
-        /// The whole phone number of the delivery address.
+        user_id: Query<Option<UserId>>,
+        /// The whole phone number, of the recipient or of the customer.
         #[oai(validator(min_length = 5, max_length = 20))]
         phone: Query<Option<String>>,
+        /// The code that the customer shows in the store.
+        #[oai(validator(min_length = 6, max_length = 16))]
+        pickup_code: Query<Option<String>>,
+        sku_id: Query<Option<SkuId>>,
+        product_id: Query<Option<ProductId>>,
+        /// A part of the name that a product or SKU had when it was ordered.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        goods: Query<Option<String>>,
         /// Placed at or after this time (RFC 3339).
         placed_from: Query<Option<String>>,
         /// Placed before this time (RFC 3339).
@@ -128,23 +147,26 @@ impl AdminOrdersApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,
     ) -> Reply<Json<List<StaffOrder>>> {
-        if let Some(number) = &number.0 {
-            let found = order_views::search(&self.ctx, auth.scope(), number.trim()).await?;
-            return Ok(List::whole(found.into_iter().collect()));
-        }
-        let phone = phone.0.map(|phone| crate::identity::Phone::parse(&phone)).transpose();
+        let phone = phone.0.map(|phone| Phone::parse(&phone)).transpose();
         let phone = phone.map_err(|error| Failure::invalid("phone", error.to_string()))?;
         let filter = Filter {
             scope: auth.scope().clone(),
+            ids: None,
             status: status.0,
+            fulfilment: fulfilment.0,
             store: store_id.0,
-            user: None,
+            user: user_id.0,
             phone: phone.map(|phone| phone.as_str().to_owned()),
+            pickup_code: pickup_code.0,
+            sku: sku_id.0,
+            product: product_id.0,
+            goods: goods.0,
             placed_from_ms: moment("placed_from", placed_from.0)?,
             placed_until_ms: moment("placed_until", placed_until.0)?,
         };
+        let wanted = Wanted { filter, q: q.0, number: number.0 };
         let limit = Limit::parse(limit.0)?;
-        let page = order_views::staff_list(&self.ctx, &filter, cursor.0.as_ref(), limit).await?;
+        let page = order_views::staff_list(&self.ctx, wanted, cursor.0.as_ref(), limit).await?;
         Ok(Json(List { items: page.items, next_cursor: page.next }))
     }
 
@@ -223,11 +245,12 @@ impl AdminOrdersApi {
 
     /// List the carriers
     ///
-    /// The carriers that WeChat knows, at most a day old. Changes nothing.
+    /// The carriers that WeChat knows, at most a day old; while WeChat does not answer, the usual ones. Changes
+    /// nothing.
     ///
-    /// Errors: `unauthenticated`, `carriers_unavailable`.
+    /// Errors: `unauthenticated`.
     #[oai(path = "/carriers", method = "get", operation_id = "listCarriers")]
     async fn list_carriers(&self, _auth: StaffAuth) -> Reply<Json<List<Carrier>>> {
-        Ok(List::whole(shipping::carriers(&self.ctx, &self.mini).await?))
+        Ok(List::whole(shipping::carriers(&self.ctx, &self.mini).await.list))
     }
 }

@@ -4,19 +4,21 @@
 use std::str::FromStr;
 
 use crate::kernel::{
-    AttemptId, DiscrepancyId, Failure, OrderId, ProposalId, RefundId, RefundPhotoId, Result, StoreId,
+    AttemptId, DiscrepancyId, Failure, OrderId, ParcelId, ProposalId, RefundId, RefundPhotoId, Result, StoreId,
 };
 use crate::orders::{self, ORDER_NOT_FOUND};
 use crate::payments::{self, PAYMENT_NOT_FOUND};
 use crate::platform::db::{BoxFuture, Conn};
 use crate::platform::proposals::{self, PROPOSAL_NOT_FOUND};
 use crate::refunds::{self, DISCREPANCY_NOT_FOUND, PHOTO_NOT_FOUND, REFUND_NOT_FOUND};
+use crate::shipping::{self, PARCEL_NOT_FOUND};
 use crate::staff::{STORES_LIMITED, StoreScope};
 use crate::stores::STORE_NOT_FOUND;
 
-/// Path parameters that name nothing of a single store. A new one joins them, or [`in_scope`].
+/// Path parameters that name nothing of a single store. A new one joins them, or [`in_scope`]. Files of parcels and
+/// users have rules of their own.
 pub const OF_NO_STORE: &[&str] =
-    &["product_id", "sku_id", "template_id", "user_id", "coupon_id", "session_id"];
+    &["product_id", "sku_id", "template_id", "user_id", "coupon_id", "session_id", "batch_id"];
 
 /// The rule of the staff's gate, see [`crate::staff::Gate`].
 pub fn in_scope<'x>(
@@ -29,6 +31,7 @@ pub fn in_scope<'x>(
         let (store, missing) = match name {
             "store_id" => (value.parse::<StoreId>().ok(), &STORE_NOT_FOUND),
             "order_id" => (of_order(conn, id(value)).await?, &ORDER_NOT_FOUND),
+            "parcel_id" => (of_parcel(conn, id(value)).await?, &PARCEL_NOT_FOUND),
             "refund_id" => (of_refund(conn, id(value)).await?, &REFUND_NOT_FOUND),
             "attempt_id" => (of_attempt(conn, id(value)).await?, &PAYMENT_NOT_FOUND),
             "photo_id" => (of_photo(conn, id(value)).await?, &PHOTO_NOT_FOUND),
@@ -54,6 +57,12 @@ async fn of_order(conn: &mut Conn, id: Option<OrderId>) -> Result<Option<StoreId
         Some(id) => orders::store_of(conn, &id).await,
         None => Ok(None),
     }
+}
+
+async fn of_parcel(conn: &mut Conn, id: Option<ParcelId>) -> Result<Option<StoreId>> {
+    let Some(id) = id else { return Ok(None) };
+    let parcel = shipping::parcel(conn, &id).await?;
+    of_order(conn, parcel.map(|parcel| parcel.order_id)).await
 }
 
 async fn of_refund(conn: &mut Conn, id: Option<RefundId>) -> Result<Option<StoreId>> {

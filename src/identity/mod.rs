@@ -9,6 +9,7 @@ mod api;
 mod auth;
 mod login;
 mod logout;
+mod people;
 mod phone;
 mod profile;
 mod refresh;
@@ -22,6 +23,7 @@ pub use api::IdentityApi;
 pub use auth::UserAuth;
 pub use login::{LoggedIn, LoginRequest, login};
 pub use logout::logout;
+pub use people::{Sought, find_people, reveal_phone, users_of_phone};
 pub use phone::{NotAPhone, Phone};
 pub use profile::{ProfileChange, me, set_phone, update_profile};
 pub use refresh::{Refreshed, refresh};
@@ -34,6 +36,7 @@ use crate::platform::db::Conn;
 
 codes! {
     USER_NOT_FOUND: 404 "user_not_found" "There is no such user.";
+    PHONE_NOT_KNOWN: 409 "phone_not_known" "This user has not told a phone number.";
     LOGIN_CODE_INVALID: 401 "login_code_invalid" "The code of wx.login is wrong, expired or was used before. Call wx.login again.";
     LOGIN_BLOCKED: 403 "login_blocked" "WeChat blocks the login of this user as high-risk.";
     WECHAT_LIMIT: 429 "wechat_limit" "WeChat allows so many calls a minute for one user. Wait for `Retry-After` seconds.";

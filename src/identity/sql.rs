@@ -1,6 +1,6 @@
 //! All SQL of identity.
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::login::SealedPhone;
 use super::tokens::Hashes;
@@ -120,11 +120,85 @@ pub async fn insert_user(conn: &mut Conn, id: &UserId, nickname: &str, now_ms: M
     Ok(())
 }
 
+macro_rules! summary_columns {
+    () => {
+        "id, nickname, avatar, phone_masked, created_ms"
+    };
+}
+
 pub async fn summary(conn: &mut Conn, id: &UserId) -> Result<Option<UserSummary>> {
-    Ok(sqlx::query_as("SELECT id, nickname, avatar, phone_masked, created_ms FROM users WHERE id = ?")
+    Ok(sqlx::query_as(concat!("SELECT ", summary_columns!(), " FROM users WHERE id = ?"))
         .bind(id)
         .fetch_optional(conn)
         .await?)
+}
+
+/// Everybody, the newest first.
+pub async fn newest(conn: &mut Conn, before: Option<&str>, limit: i64) -> Result<Vec<UserSummary>> {
+    let query = concat!("SELECT ", summary_columns!(), " FROM users WHERE id < ? ORDER BY id DESC LIMIT ?");
+    Ok(sqlx::query_as(query).bind(before.unwrap_or("~")).bind(limit).fetch_all(conn).await?)
+}
+
+/// Whoever has the phone number of these hashes (of the keys that there are), the newest first.
+pub async fn of_phone(
+    conn: &mut Conn,
+    hashes: &[String],
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<UserSummary>> {
+    let places = vec!["?"; hashes.len()].join(", ");
+    let query = format!(
+        concat!(
+            "SELECT ",
+            summary_columns!(),
+            " FROM users WHERE phone_hash IN ({}) AND id < ? ORDER BY id DESC LIMIT ?"
+        ),
+        places
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for hash in hashes {
+        query = query.bind(hash);
+    }
+    Ok(query.bind(before.unwrap_or("~")).bind(limit).fetch_all(conn).await?)
+}
+
+/// Whose nickname begins with `start`, in the order of nicknames, behind (`nickname`, `id`).
+pub async fn by_nickname(
+    conn: &mut Conn,
+    start: &str,
+    nickname: &str,
+    id: &str,
+    limit: i64,
+) -> Result<Vec<UserSummary>> {
+    // Two ranges of one index: those of the same name, then those of the names behind it.
+    let same = concat!(
+        "SELECT ",
+        summary_columns!(),
+        " FROM users WHERE nickname = ? AND id > ? ORDER BY id LIMIT ?"
+    );
+    let mut found: Vec<UserSummary> =
+        sqlx::query_as(same).bind(nickname).bind(id).bind(limit).fetch_all(&mut *conn).await?;
+    let left = limit - found.len() as i64;
+    if left > 0 {
+        // Nothing that begins so is behind it.
+        let end = format!("{start}\u{10ffff}");
+        let behind = concat!(
+            "SELECT ",
+            summary_columns!(),
+            " FROM users WHERE nickname > ? AND nickname < ? ORDER BY nickname, id LIMIT ?"
+        );
+        let rows: Vec<UserSummary> =
+            sqlx::query_as(behind).bind(nickname).bind(end).bind(left).fetch_all(conn).await?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+/// The sealed phone number of a customer; the outer `None`: there is no such customer.
+pub async fn phone_sealed(conn: &mut Conn, id: &UserId) -> Result<Option<Option<String>>> {
+    let row: Option<(Option<String>,)> =
+        sqlx::query_as("SELECT phone_sealed FROM users WHERE id = ?").bind(id).fetch_optional(conn).await?;
+    Ok(row.map(|(sealed,)| sealed))
 }
 
 pub async fn set_profile(

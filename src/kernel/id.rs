@@ -16,6 +16,11 @@ pub fn time_ordered(now_ms: Millis, count: u16, random: [u8; 8]) -> String {
     (0..LENGTH).rev().map(|place| ALPHABET[(bits >> (5 * place)) as usize & 31] as char).collect()
 }
 
+/// The least 26 characters of an id of this time: ids of a span of time are a range of ids.
+pub fn earliest_of(ms: Millis) -> String {
+    time_ordered(ms, 0, [0; 8])
+}
+
 /// What all typed ids have in common.
 pub trait Id: Sized {
     const PREFIX: &'static str;
@@ -107,6 +112,8 @@ ids! {
     /// What one person proposes and another confirms.
     ProposalId = "prp";
     ParcelId = "par";
+    /// A file of parcels.
+    ShippingBatchId = "bat";
     /// A notice in the app.
     NoticeId = "ntc";
     EventId = "evt";
@@ -129,6 +136,7 @@ mod tests {
         let second = OrderId::from_tail(&time_ordered(1_000, 1, [0; 8]));
         let late = OrderId::from_tail(&time_ordered(1_001, 0, [0; 8]));
         assert!(early < second && second < late);
+        assert!(early.tail() > &*earliest_of(1_000) && second.tail() < &*earliest_of(1_001));
         assert_eq!(early.as_str().parse::<OrderId>().unwrap(), early);
         assert!(early.as_str().parse::<UserId>().is_err());
         assert!("ord_short".parse::<OrderId>().is_err());

@@ -41,6 +41,7 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
         | Event::OrderPaid { order_id, .. }
         | Event::OrderClosed { order_id, .. }
         | Event::OrderShipped { order_id, .. }
+        | Event::TrackingCorrected { order_id, .. }
         | Event::OrderReadyForPickup { order_id, .. }
         | Event::PickupReminded { order_id, .. }
         | Event::OrderRepriced { order_id, .. }
@@ -66,6 +67,11 @@ pub async fn of_event(conn: &mut Conn, event: &Event) -> Result<Option<(Order, N
             let parcel = shipping::parcel(conn, parcel_id).await?;
             let parcel = parcel.ok_or_else(|| missing(order_id, "parcel"))?;
             Some(confirm(&subject, &parcel, *all))
+        }
+        Event::TrackingCorrected { parcel_id, .. } => {
+            let parcel = shipping::parcel(conn, parcel_id).await?;
+            let parcel = parcel.ok_or_else(|| missing(order_id, "parcel"))?;
+            Some(tracking_corrected(&subject, &parcel))
         }
         Event::OrderRepriced { .. } if subject.order.status != OrderStatus::PendingPayment => None,
         Event::OrderRepriced { .. } => Some(repriced(&subject)),
@@ -232,6 +238,18 @@ fn confirm(subject: &Subject, parcel: &Parcel, all: bool) -> Note {
             ("character_string4", parcel.tracking_no.clone()),
             ("thing5", tip.to_owned()),
         ]),
+    }
+}
+
+fn tracking_corrected(subject: &Subject, parcel: &Parcel) -> Note {
+    Note {
+        kind: NoticeKind::TrackingCorrected,
+        title: "物流信息已更正",
+        body: format!(
+            "{}的物流信息已更正：{}，单号 {}。请以此为准。",
+            subject.goods, parcel.carrier_name, parcel.tracking_no
+        ),
+        values: Vec::new(),
     }
 }
 

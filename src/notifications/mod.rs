@@ -43,6 +43,7 @@ text_enum! {
         PaymentFailed = "payment_failed",
         PaymentOrphaned = "payment_orphaned",
         RefundRejected = "refund_rejected",
+        TrackingCorrected = "tracking_corrected",
         /// The goods are to be sent back first.
         ReturnRequired = "return_required",
         /// A refund ended without money, and nobody rejected it.
@@ -89,6 +90,7 @@ impl NoticeKind {
             Self::PaymentFailed
             | Self::PaymentOrphaned
             | Self::RefundRejected
+            | Self::TrackingCorrected
             | Self::ReturnRequired
             | Self::RefundDropped => return None,
         };

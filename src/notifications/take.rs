@@ -12,6 +12,7 @@ const EVENTS: &[&str] = &[
     "OrderPaid",
     "OrderClosed",
     "OrderShipped",
+    "TrackingCorrected",
     "OrderReadyForPickup",
     "PickupReminded",
     "OrderRepriced",

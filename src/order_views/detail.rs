@@ -3,18 +3,19 @@
 use poem_openapi::Object;
 
 use super::pickup::{self, PickupView};
-use super::timeline::{self, StaffTimelineEntry, TimelineEntry};
+use super::timeline::{self, Names, StaffTimelineEntry, TimelineEntry};
 use crate::identity;
-use crate::kernel::{Cursor, Failure, Limit, Money, OrderId, Page, Result, UserId};
+use crate::kernel::{Failure, Money, OrderId, Result, UserId};
 use crate::orders::{
-    self, Filter, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, order_view,
+    self, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, TimelineRow,
+    order_view,
 };
 use crate::payments::{self, AttemptView, attempt_views};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::refunds::{RefundView, refund_views};
 use crate::shipping::{ParcelView, UploadView, parcel_views, upload_view};
-use crate::staff::StoreScope;
+use crate::staff;
 
 /// An order with everything that its page shows.
 #[derive(Debug, Object)]
@@ -129,8 +130,11 @@ pub async fn staff_detail(ctx: &Ctx, id: &OrderId) -> Result<StaffOrderDetail> {
     let user = identity::summary(conn, &order.user_id).await?;
     let (user_nickname, user_phone_masked) =
         user.map(|user| (user.nickname, user.phone_masked)).unwrap_or_default();
+    let rows = orders::timeline(conn, id).await?;
+    let staff = staff::names(conn, &timeline::staff_in(&rows)).await?;
+    let names = Names { customer: user_nickname.clone(), staff };
     Ok(StaffOrderDetail {
-        order: order_view(ctx, &order, &lines)?,
+        order: masked(order_view(ctx, &order, &lines)?),
         staff_actions: staff_actions(&order, &lines),
         version: order.version,
         reprice_pending_to: orders::pending_payable_minor(&order)
@@ -138,7 +142,7 @@ pub async fn staff_detail(ctx: &Ctx, id: &OrderId) -> Result<StaffOrderDetail> {
         user_id: order.user_id,
         user_nickname,
         user_phone_masked,
-        timeline: timeline::for_staff(order.fulfilment, orders::timeline(conn, id).await?),
+        timeline: timeline::for_staff(order.fulfilment, rows, &names, order.currency),
         attempts: attempt_views(payments::of_order(conn, id).await?),
         refunds: refund_views(conn, id).await?,
         parcels: parcel_views(conn, id).await?,
@@ -146,45 +150,32 @@ pub async fn staff_detail(ctx: &Ctx, id: &OrderId) -> Result<StaffOrderDetail> {
     })
 }
 
-/// Everybody's orders, newest first.
+/// One move of an order, as staff reads it.
 ///
 /// # Errors
-/// The database.
-pub async fn staff_list(
-    ctx: &Ctx,
-    filter: &Filter,
-    after: Option<&Cursor>,
-    limit: Limit,
-) -> Result<Page<StaffOrder>> {
-    let page = orders::list_all(ctx, filter, after, limit).await?;
-    let items = page.items.into_iter().map(|(order, lines)| staff_order(ctx, order, &lines));
-    Ok(Page { items: items.collect::<Result<_>>()?, next: page.next })
+/// `order_not_found`.
+pub async fn staff_move(conn: &mut Conn, id: &OrderId, row: TimelineRow) -> Result<Vec<StaffTimelineEntry>> {
+    let order = orders::find(conn, id).await?.ok_or_else(not_found)?;
+    let user = identity::summary(conn, &order.user_id).await?;
+    let customer = user.map(|user| user.nickname).unwrap_or_default();
+    let rows = vec![row];
+    let names = Names { customer, staff: staff::names(conn, &timeline::staff_in(&rows)).await? };
+    Ok(timeline::for_staff(order.fulfilment, rows, &names, order.currency))
 }
 
-/// The order of these stores that a number names: its own id, an out_trade_no, or a transaction id of the
-/// channel.
-///
-/// # Errors
-/// The database.
-pub async fn search(ctx: &Ctx, scope: &StoreScope, number: &str) -> Result<Option<StaffOrder>> {
-    let conn = &mut *ctx.db.reader().await?;
-    let Some(id) = named(ctx, conn, number).await? else { return Ok(None) };
-    let order = orders::find(conn, &id).await?;
-    let Some(order) = order.filter(|order| scope.has(&order.store_id)) else { return Ok(None) };
-    let lines = orders::find_lines(conn, &id).await?;
-    staff_order(ctx, order, &lines).map(Some)
-}
-
-async fn named(ctx: &Ctx, conn: &mut Conn, number: &str) -> Result<Option<OrderId>> {
-    if let Ok(id) = number.parse() {
-        return Ok(Some(id));
+/// Whom it goes to is shown in full only to who asks for it, see [`orders::reveal_recipients`].
+fn masked(mut order: OrderView) -> OrderView {
+    if let Some(address) = &mut order.address {
+        address.recipient = mask(&address.recipient);
+        address.detail = "***".to_owned();
     }
-    let mchid = &ctx.config.wechat_pay.mchid;
-    let attempt = match payments::by_number(conn, mchid, number).await? {
-        Some(attempt) => Some(attempt),
-        None => payments::by_transaction(conn, number).await?,
-    };
-    Ok(attempt.map(|attempt| attempt.order_id))
+    order
+}
+
+/// The first character of a name: `林**`.
+fn mask(name: &str) -> String {
+    let first: String = name.chars().take(1).collect();
+    format!("{first}**")
 }
 
 /// An order as lists of staff show it.
@@ -193,7 +184,7 @@ async fn named(ctx: &Ctx, conn: &mut Conn, number: &str) -> Result<Option<OrderI
 /// The address can't be decrypted: the master key has changed.
 pub fn staff_order(ctx: &Ctx, order: Order, lines: &[OrderLine]) -> Result<StaffOrder> {
     Ok(StaffOrder {
-        order: order_view(ctx, &order, lines)?,
+        order: masked(order_view(ctx, &order, lines)?),
         version: order.version,
         staff_actions: staff_actions(&order, lines),
         user_id: order.user_id,

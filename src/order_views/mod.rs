@@ -3,15 +3,17 @@
 
 mod api;
 mod detail;
+mod people;
 mod pickup;
+mod search;
 mod timeline;
 
 pub use api::OrderViewsApi;
-pub use detail::{
-    OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, search, staff_detail, staff_list, staff_order,
-};
+pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail, staff_move, staff_order};
+pub use people::{PersonDetail, PersonView, people, person_detail, reveal_phone};
 pub use pickup::{PickupPreview, PickupView, pickup_preview, pickup_qr};
-pub use timeline::{StaffTimelineEntry, TimelineEntry, for_staff as staff_timeline};
+pub use search::{Wanted, staff_list};
+pub use timeline::{StaffTimelineEntry, TimelineEntry};
 
 use crate::kernel::Code;
 

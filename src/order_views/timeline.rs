@@ -1,9 +1,12 @@
-//! The timeline of an order: in the customer's words, and in full for staff.
+//! The timeline of an order: in the customer's words, and in full for staff. A move that is new has to be worded
+//! here for both, or it does not compile.
+
+use std::collections::HashMap;
 
 use poem_openapi::Object;
 use serde_json::Value;
 
-use crate::kernel::rfc3339;
+use crate::kernel::{Currency, StaffId, rfc3339};
 use crate::orders::{Fulfilment, OrderMove as M, OrderStatus, TimelineRow};
 
 /// Something that happened to an order.
@@ -25,7 +28,14 @@ pub struct StaffTimelineEntry {
     pub actor_kind: String,
     /// The person's id, or the part of the system.
     pub actor_id: String,
+    /// The person's name, or what the part of the system is called.
+    pub actor_name: String,
     pub code: M,
+    /// What happened, in staff's words.
+    pub summary: String,
+    /// Why, where whoever did it has said so.
+    #[oai(skip_serializing_if_is_none)]
+    pub reason: Option<String>,
     /// What the customer reads; absent where the customer sees nothing.
     #[oai(skip_serializing_if_is_none)]
     pub text: Option<String>,
@@ -46,14 +56,60 @@ pub fn for_customer(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<Timel
     rows.into_iter().filter_map(entry).collect()
 }
 
+/// Who is in a timeline.
+pub struct Names {
+    pub customer: String,
+    pub staff: HashMap<StaffId, String>,
+}
+
+impl Names {
+    fn of(&self, kind: &str, id: &str) -> String {
+        match kind {
+            "user" => self.customer.clone(),
+            "staff" => {
+                let name = id.parse().ok().and_then(|id: StaffId| self.staff.get(&id));
+                name.map_or_else(|| id.to_owned(), Clone::clone)
+            }
+            _ => part_of_system(id).to_owned(),
+        }
+    }
+}
+
+fn part_of_system(part: &str) -> &'static str {
+    match part {
+        "timeout" | "after_sale" => "系统：到时",
+        "refund" | "refund_policy" => "系统：退款",
+        "wechat_pay" => "微信支付",
+        "wechat_push" | "wechat_settlement" => "微信",
+        _ => "系统",
+    }
+}
+
+/// The staff members who are in a timeline.
+pub fn staff_in(rows: &[TimelineRow]) -> Vec<StaffId> {
+    let staff = rows.iter().filter(|row| row.actor_kind == "staff");
+    let mut ids: Vec<StaffId> = staff.filter_map(|row| row.actor_id.parse().ok()).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
 /// What staff reads of a timeline.
-pub fn for_staff(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<StaffTimelineEntry> {
+pub fn for_staff(
+    fulfilment: Fulfilment,
+    rows: Vec<TimelineRow>,
+    names: &Names,
+    currency: Currency,
+) -> Vec<StaffTimelineEntry> {
     let entry = |row: TimelineRow| {
         let detail = detail(&row);
         StaffTimelineEntry {
             seq: row.seq,
             at: rfc3339(row.at_ms),
             text: sentence(fulfilment, row.event, &row.actor_kind, &detail),
+            summary: summary(row.event, &detail, currency),
+            reason: reason(&detail),
+            actor_name: names.of(&row.actor_kind, &row.actor_id),
             actor_kind: row.actor_kind,
             actor_id: row.actor_id,
             code: row.event,
@@ -64,6 +120,113 @@ pub fn for_staff(fulfilment: Fulfilment, rows: Vec<TimelineRow>) -> Vec<StaffTim
         }
     };
     rows.into_iter().map(entry).collect()
+}
+
+/// The reason as somebody wrote it.
+fn reason(detail: &Value) -> Option<String> {
+    let said = ["reason", "note"].iter().find_map(|name| detail[*name].as_str());
+    said.filter(|said| !said.is_empty()).map(str::to_owned)
+}
+
+/// The move in staff's words.
+fn summary(event: M, detail: &Value, currency: Currency) -> String {
+    let plain = match event {
+        M::Placed => return with_amount("提交订单", "应付", &detail["total_minor"], currency),
+        M::PlacedFree => "提交订单，无需付款",
+        M::PaymentStarted => "发起付款",
+        M::PaymentEnded => "这次付款已结束，没有付成",
+        M::RepriceRequested => "准备改价：先在支付渠道关闭付款",
+        M::Repriced => "修改价格",
+        M::RepriceDropped => "改价作废",
+        M::PaymentSucceeded => return with_amount("付款成功", "实付", &detail["amount_minor"], currency),
+        M::Cancelled => cancelled_by(detail),
+        M::Closing => "取消中：先在支付渠道关闭付款",
+        M::ChannelUnreachable => "支付渠道没有应答，稍后再试",
+        M::CloseConfirmed => "支付渠道确认没有付款，订单取消",
+        M::ClosedByStaff => "两人确认支付渠道无法应答，订单取消",
+        M::HoldReleased => "解除暂停，恢复发货",
+        M::ShippedPart => return with_units("发出一个包裹", &detail["units"], "还有未发"),
+        M::ShippedAll => return with_units("发出一个包裹", &detail["units"], "已全部发出"),
+        M::RestRefunded => "未发的部分已退款，其余视为全部发出",
+        M::ReadyForPickup => "备货完成，等待取货",
+        M::PickedUp => "顾客已取货",
+        M::ExitChecked => "出口核验通过",
+        M::RefundedWhole => "已全额退款，订单关闭",
+        M::RefundedAfterwards => "交付后已全额退款",
+        M::Completed => match detail["why"].as_str() {
+            Some("confirmed") => "顾客确认收货",
+            Some("wechat_settlement") => "微信已结算，视为收货",
+            _ => "到时自动确认收货",
+        },
+        M::CompletionWaits => "有退款未结束，收货确认推后",
+        M::Finished => "售后期结束",
+        M::FinishWaits => "有退款未结束，售后期结束推后",
+        M::RefundRequested => return with_amount("申请退款", "金额", &detail["amount_minor"], currency),
+        M::RefundApproved => return with_amount("同意退款", "金额", &detail["amount_minor"], currency),
+        M::RefundEnded => match detail["outcome"].as_str() {
+            Some("SUCCEEDED") => "退款成功",
+            Some("REJECTED") => "拒绝退款",
+            Some("WITHDRAWN") => "撤回退款申请",
+            Some("GIVEN_UP") => "放弃退款",
+            _ => "退款结束",
+        },
+        M::PaymentOrphaned => {
+            return with_amount(
+                "收到订单不能接受的付款，将原路退回",
+                "金额",
+                &detail["amount_minor"],
+                currency,
+            );
+        }
+        M::PaymentMismatched => "收到与订单不符的付款，等待人工处理",
+        M::PaymentReviewed => "人工核对了与订单不符的付款",
+        M::ReturnRequired => "要求顾客先寄回商品",
+        M::ReturnSent => "顾客已寄出退货",
+        M::RefundRetried => "立即重试退款",
+        M::RefundStuck => "退款需要人工处理",
+        M::RefundDiffers => "渠道退款与本地记录不符",
+        M::Proposed => "提出处理方案，等待另一人确认",
+        M::ProposalConfirmed => "确认了另一人的处理方案",
+        M::ProposalDeclined => "否决了另一人的处理方案",
+        M::TrackingCorrected => return corrected(detail),
+        M::OwnerChanged => "订单转到另一位顾客名下",
+        M::NoteAdded => "添加备注",
+    };
+    plain.to_owned()
+}
+
+fn cancelled_by(detail: &Value) -> &'static str {
+    match detail["by"].as_str() {
+        Some("user") => "顾客取消订单",
+        Some("staff") => "商家取消订单",
+        Some("timeout") => "超时未付款，订单取消",
+        _ => "订单取消",
+    }
+}
+
+fn with_amount(what: &str, called: &str, minor: &Value, currency: Currency) -> String {
+    let Some(minor) = minor.as_i64() else { return what.to_owned() };
+    let amount = match currency {
+        Currency::Jpy => format!("{minor} {currency}"),
+        Currency::Cny => format!("¥{}.{:02}", minor / 100, minor % 100),
+        Currency::Usd | Currency::Eur => format!("{}.{:02} {currency}", minor / 100, minor % 100),
+    };
+    format!("{what}，{called} {amount}")
+}
+
+fn with_units(what: &str, units: &Value, rest: &str) -> String {
+    match units.as_i64() {
+        Some(units) => format!("{what}（{units} 件），{rest}"),
+        None => format!("{what}，{rest}"),
+    }
+}
+
+fn corrected(detail: &Value) -> String {
+    let parcel = |side: &Value| {
+        let text = |name: &str| side[name].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", text("carrier"), text("tracking_no")).trim().to_owned()
+    };
+    format!("更正物流信息：{} → {}", parcel(&detail["from"]), parcel(&detail["to"]))
 }
 
 fn detail(row: &TimelineRow) -> Value {
@@ -161,6 +324,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Moves that are nothing to the customer.
+    const HIDDEN: &[M] = &[
+        M::PaymentStarted,
+        M::PaymentEnded,
+        M::RepriceDropped,
+        M::ChannelUnreachable,
+        M::CompletionWaits,
+        M::FinishWaits,
+        M::RefundRetried,
+        M::RefundStuck,
+        M::RefundDiffers,
+        M::Proposed,
+        M::ProposalConfirmed,
+        M::ProposalDeclined,
+        M::PaymentReviewed,
+        M::OwnerChanged,
+        M::NoteAdded,
+    ];
+
     fn said(event: M, actor_kind: &str, detail: Value) -> Option<String> {
         sentence(Fulfilment::Delivery, event, actor_kind, &detail)
     }
@@ -176,5 +358,34 @@ mod tests {
         assert_eq!(rejected.as_deref(), Some("商家未同意退款：商品已使用"));
         assert_eq!(said(M::Completed, "user", json!({})).as_deref(), Some("你已确认收货"));
         assert_eq!(said(M::NoteAdded, "staff", json!({})), None);
+    }
+
+    #[test]
+    fn every_move_has_words_for_staff_and_either_words_for_the_customer_or_a_place_among_the_hidden() {
+        for event in M::ALL {
+            let staff = summary(*event, &json!({}), Currency::Cny);
+            assert!(!staff.is_empty(), "{event}");
+            for kind in ["user", "staff", "system"] {
+                for fulfilment in Fulfilment::ALL {
+                    let customer = text(*fulfilment, *event, kind, &json!({}));
+                    assert_eq!(customer.is_none(), HIDDEN.contains(event), "{event} by {kind}");
+                    assert!(customer.is_none_or(|words| !words.is_empty()), "{event}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn staff_reads_amounts_units_and_reasons() {
+        let said = |event, detail: Value| summary(event, &detail, Currency::Cny);
+        assert_eq!(said(M::Placed, json!({ "total_minor": 1990 })), "提交订单，应付 ¥19.90");
+        assert_eq!(said(M::ShippedAll, json!({ "units": 2 })), "发出一个包裹（2 件），已全部发出");
+        let detail = json!({
+            "from": { "carrier": "中通快递", "tracking_no": "1" },
+            "to": { "carrier": "顺丰速运", "tracking_no": "2" }, "reason": "抄错了",
+        });
+        assert_eq!(said(M::TrackingCorrected, detail.clone()), "更正物流信息：中通快递 1 → 顺丰速运 2");
+        assert_eq!(reason(&detail).as_deref(), Some("抄错了"));
+        assert_eq!(reason(&json!({ "reason": "" })), None);
     }
 }

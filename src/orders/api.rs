@@ -161,7 +161,7 @@ pub struct LineView {
     pub refunded: Money,
 }
 
-/// Where it goes; the phone is masked.
+/// Where it goes; the phone is masked, and for staff the name and the street, too.
 #[derive(Debug, Object)]
 pub struct DeliveryAddress {
     pub recipient: String,

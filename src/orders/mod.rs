@@ -23,18 +23,20 @@ mod quote_token;
 mod ready;
 mod refunding;
 mod reprice;
+mod reveal;
+mod search;
 mod ship;
 mod sql;
 pub mod state;
 mod sweep;
 
 pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
-pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, order_view};
+pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
 pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
 pub use invariants::{deadline_lag_ms, invariants, stuck};
-pub use list::{Counts, Filter, counts, list, list_all};
+pub use list::{Counts, counts, list};
 pub use moves::{hold, record, stage};
 pub use note::add_note;
 pub use paid::{attempt_ended, attempt_opened, clear_hold, mark_paid, release_hold};
@@ -48,7 +50,9 @@ pub use refunding::{
     take_compensation,
 };
 pub use reprice::{LinePrice, NewPrices, Repriced, drop_pending, pending_payable_minor, reprice};
-pub use ship::{ShipLine, ship_lines};
+pub use reveal::{Recipient, reveal_recipients};
+pub use search::{Filter, search};
+pub use ship::{ShipLine, refusal_to_ship, ship_lines};
 pub use sql::{
     count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline, timeline_of_request,
 };
@@ -76,6 +80,7 @@ codes! {
     ORDER_NOT_CONFIRMABLE: 409 "order_not_confirmable" "Receipt can be confirmed once everything is shipped.";
     ORDER_NOT_SHIPPABLE: 409 "order_not_shippable" "This order can't be shipped now: it is not paid, on hold, or has nothing left to ship.";
     QUANTITY_NOT_SHIPPABLE: 409 "quantity_not_shippable" "More than is left to ship of this line.";
+    NO_RECIPIENT: 409 "no_recipient" "This order is not sent anywhere.";
     ORDER_NOT_REPRICEABLE: 409 "order_not_repriceable" "Only an order that waits for payment can get another price.";
     READY_NOT_POSSIBLE: 409 "ready_not_possible" "Only a paid order that is to be fetched is made ready, once, and not while it is on hold or all of it is refunded.";
     PICKUP_CODE_UNKNOWN: 404 "pickup_code_unknown" "No order of this store has this code.";

@@ -18,6 +18,19 @@ pub struct ShipLine {
     pub quantity: i64,
 }
 
+/// Why nothing of an order can be shipped now, whatever is left of it; `None`: it can.
+pub fn refusal_to_ship(order: &Order) -> Option<&'static str> {
+    if order.ship_hold_ms.is_some() {
+        Some("The order is on hold: it was cancelled.")
+    } else if order.fulfilment != Fulfilment::Delivery {
+        Some("The order is handed over in the store.")
+    } else if matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped) {
+        None
+    } else {
+        Some(ORDER_NOT_SHIPPABLE.detail)
+    }
+}
+
 /// Ships `lines`, or all that is left when it is `None`, in one parcel. Answers the order and what went.
 ///
 /// # Errors
@@ -31,16 +44,7 @@ pub async fn ship_lines(
     lines: Option<&[ShipLine]>,
 ) -> Result<(Order, Vec<ShipLine>)> {
     let mut order = hold(tx, id).await?;
-    let may_ship = matches!(order.status, OrderStatus::Paid | OrderStatus::PartiallyShipped);
-    let is_fetched = order.fulfilment != Fulfilment::Delivery;
-    if !may_ship || is_fetched || order.ship_hold_ms.is_some() {
-        let why = if order.ship_hold_ms.is_some() {
-            "The order is on hold: it was cancelled."
-        } else if is_fetched {
-            "The order is handed over in the store."
-        } else {
-            ORDER_NOT_SHIPPABLE.detail
-        };
+    if let Some(why) = refusal_to_ship(&order) {
         return Err(Failure::new(&ORDER_NOT_SHIPPABLE).detail(why));
     }
     let there = sql::find_lines(tx, id).await?;

@@ -19,6 +19,7 @@ macro_rules! order_columns {
          pickup_next_ms, close_note, pending_reprice, version, event_seq"
     };
 }
+pub(super) use order_columns;
 
 mod pickups;
 
@@ -630,64 +631,34 @@ pub async fn finish_past_due(conn: &mut Conn, before_ms: Millis, limit: i64) -> 
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// What a list of orders is narrowed to.
-#[derive(Debug, Default, Clone)]
-pub struct ListFilter<'a> {
-    pub user: Option<&'a UserId>,
-    pub scope: Option<&'a StoreScope>,
-    pub store: Option<&'a StoreId>,
-    pub status: Option<OrderStatus>,
-    /// Any of these.
-    pub phone_hashes: Option<Vec<String>>,
-    pub placed_from_ms: Option<Millis>,
-    pub placed_until_ms: Option<Millis>,
-    /// Ids below this one, newest first.
-    pub before: Option<&'a str>,
-    pub limit: i64,
-}
-
-pub async fn list(conn: &mut Conn, filter: &ListFilter<'_>) -> Result<Vec<Order>> {
-    let mut query = String::from(concat!("SELECT ", order_columns!(), " FROM orders WHERE id < ?"));
-    for (given, clause) in [
-        (filter.user.is_some(), " AND user_id = ?"),
-        (filter.store.is_some(), " AND store_id = ?"),
-        (filter.status.is_some(), " AND status = ?"),
-        (filter.placed_from_ms.is_some(), " AND placed_ms >= ?"),
-        (filter.placed_until_ms.is_some(), " AND placed_ms < ?"),
-    ] {
-        if given {
-            query.push_str(clause);
+/// A customer's own orders, newest first.
+pub async fn list(
+    conn: &mut Conn,
+    user: &UserId,
+    status: Option<OrderStatus>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Order>> {
+    macro_rules! of_user {
+        ($and:literal) => {
+            concat!(
+                "SELECT ",
+                order_columns!(),
+                " FROM orders WHERE user_id = ? AND id < ?",
+                $and,
+                " ORDER BY id DESC LIMIT ?"
+            )
+        };
+    }
+    let before = before.unwrap_or("~");
+    let found = match status {
+        Some(status) => {
+            let query = sqlx::query_as(of_user!(" AND status = ?")).bind(user).bind(before).bind(status);
+            query.bind(limit).fetch_all(conn).await
         }
-    }
-    if let Some(hashes) = &filter.phone_hashes {
-        let places = vec!["?"; hashes.len()].join(", ");
-        query.push_str(&format!(" AND phone_hash IN ({places})"));
-    }
-    query.push_str(&filter.scope.map(|scope| scope.condition("store_id")).unwrap_or_default());
-    query.push_str(" ORDER BY id DESC LIMIT ?");
-    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(filter.before.unwrap_or("~"));
-    if let Some(user) = filter.user {
-        query = query.bind(user);
-    }
-    if let Some(store) = filter.store {
-        query = query.bind(store);
-    }
-    if let Some(status) = filter.status {
-        query = query.bind(status);
-    }
-    if let Some(from_ms) = filter.placed_from_ms {
-        query = query.bind(from_ms);
-    }
-    if let Some(until_ms) = filter.placed_until_ms {
-        query = query.bind(until_ms);
-    }
-    for hash in filter.phone_hashes.iter().flatten() {
-        query = query.bind(hash);
-    }
-    for store in filter.scope.into_iter().flat_map(StoreScope::bound) {
-        query = query.bind(store);
-    }
-    Ok(query.bind(filter.limit).fetch_all(conn).await?)
+        None => sqlx::query_as(of_user!("")).bind(user).bind(before).bind(limit).fetch_all(conn).await,
+    };
+    Ok(found?)
 }
 
 /// How many orders of these stores wait for a parcel.

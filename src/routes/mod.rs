@@ -15,6 +15,7 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, R
 pub use health::metrics_route;
 pub use openapi::{Documents, documents};
 
+use crate::feed::Feed;
 use crate::identity::Sessions;
 use crate::payments::{self, Channel};
 use crate::platform::caches::Caches;
@@ -34,6 +35,7 @@ pub struct Surface {
     pub channel: Channel,
     pub sessions: Sessions,
     pub stores: Stores,
+    pub feed: Feed,
     pub caches: Caches,
     /// Origin of the page that plays the phone; none: no other origin may call.
     pub phone_origin: Option<String>,

@@ -26,7 +26,7 @@ use crate::stores::StoresApi;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The groups in the order of the story.
-const STORY: [&str; 14] = [
+const STORY: [&str; 16] = [
     "Sessions",
     "Me",
     "Stores",
@@ -34,10 +34,12 @@ const STORY: [&str; 14] = [
     "Cart",
     "Addresses",
     "Orders",
+    "Shipping",
     "Pickups",
     "Payments",
     "Refunds",
     "Coupons",
+    "Users",
     "Messages",
     "Staff",
     "Operations",
@@ -79,6 +81,11 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
+    (
+        admin::shipping::AdminShippingApi,
+        admin::users::AdminUsersApi,
+        admin::feed::AdminFeedApi,
+    ),
     (admin::pricing::AdminPricingApi, admin::pickups::AdminPickupsApi),
     (admin::refunds::AdminRefundsApi, admin::refunds::StartedRefundsApi, admin::refunds::RefundsByPeopleApi),
     (admin::payments::AdminPaymentsApi, admin::proposals::ProposalsApi),
@@ -114,6 +121,11 @@ pub fn admin_service(app: &Surface) -> OpenApiService<AdminApis, ()> {
         admin::catalog::CatalogAdminApi { ctx: ctx() },
         admin::coupons::AdminCouponsApi { ctx: ctx() },
         admin::orders::AdminOrdersApi { ctx: ctx(), mini: app.mini.clone() },
+        (
+            admin::shipping::AdminShippingApi { ctx: ctx(), mini: app.mini.clone() },
+            admin::users::AdminUsersApi { ctx: ctx() },
+            admin::feed::AdminFeedApi { ctx: ctx(), feed: app.feed.clone() },
+        ),
         (admin::pricing::AdminPricingApi { ctx: ctx() }, admin::pickups::AdminPickupsApi { ctx: ctx() }),
         (
             admin::refunds::AdminRefundsApi { ctx: ctx() },

@@ -34,6 +34,27 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
             ),
         ),
         (
+            "shipping: a row of a file that is shipped has a parcel of its order",
+            "SELECT r.batch_id FROM shipping_batch_rows r LEFT JOIN parcels p \
+             ON p.id = r.parcel_id AND p.order_id = r.order_id WHERE r.state = 'SHIPPED' AND p.id IS NULL"
+                .to_owned(),
+        ),
+        (
+            "shipping: a file is applied when its last row has ended, and until then it is due",
+            "SELECT b.id FROM shipping_batches b WHERE (b.state = 'APPLYING' AND b.next_ms IS NULL) \
+             OR (b.state = 'APPLIED' AND EXISTS (SELECT 1 FROM shipping_batch_rows r \
+             WHERE r.batch_id = b.id AND r.state IN ('READY', 'WRONG')))"
+                .to_owned(),
+        ),
+        (
+            "liveness: no file of parcels waits long to be applied",
+            format!("SELECT id FROM shipping_batches WHERE next_ms < {before_ms}"),
+        ),
+        (
+            "liveness: money that should be settled is asked about",
+            format!("SELECT order_id FROM shipping_uploads WHERE settle_check_ms < {before_ms}"),
+        ),
+        (
             "liveness: no upload of shipping information waits long after its time",
             format!("SELECT order_id FROM shipping_uploads WHERE next_ms < {before_ms}"),
         ),

@@ -6,9 +6,8 @@ use poem::{Request, RequestBody, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{PUSH_REFUSED, REMINDED};
+use super::{PUSH_REFUSED, REMINDED, settlement};
 use crate::kernel::{Actor, Failure, Result};
-use crate::orders;
 use crate::payments::{self, Attempt};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
@@ -149,7 +148,7 @@ async fn complete(ctx: &Ctx, notice: &Notice, attempt: &Attempt) -> Result<()> {
                 if !notice.settle(tx, ctx.clock.now_ms()).await? {
                     return Ok(());
                 }
-                orders::complete_if_shipped(tx, ctx, &attempt.order_id, &ACTOR, "wechat_settlement").await
+                settlement::settled(tx, ctx, &attempt.order_id, &ACTOR).await
             })
         })
         .await

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CARRIER_UNKNOWN, OWN_COURIER, PARCEL_EXISTS, Parcel, carriers, sql, upload};
+use super::{Carrier, OWN_COURIER, PARCEL_EXISTS, Parcel, carriers, sql, upload};
 use crate::kernel::{Actor, Failure, OrderId, OrderLineId, ParcelId, Result};
 use crate::orders::{self, ShipLine};
 use crate::platform::audit;
@@ -86,27 +86,12 @@ pub async fn ship(
     if let Some(index) = parcel.lines.as_deref().and_then(named_twice) {
         return Err(Failure::invalid(format!("/lines/{index}/line_id"), "is named twice"));
     }
-    let carrier_name = match &parcel.tracking {
-        Some(tracking) => carrier_name(ctx, mini, &tracking.carrier).await?,
-        None => OWN_COURIER.to_owned(),
+    let carrier = match &parcel.tracking {
+        Some(tracking) => Some(carriers(ctx, mini).await.find(&tracking.carrier)?),
+        None => None,
     };
-    let carrier_name = &carrier_name;
-    key.run(ctx, |tx| Box::pin(ship_in(tx, ctx, actor, order, parcel, carrier_name))).await
-}
-
-/// The name of a carrier; with WeChat out of reach its id has to do.
-async fn carrier_name(ctx: &Ctx, mini: &Mini, id: &str) -> Result<String> {
-    match carriers(ctx, mini).await {
-        Ok(known) if known.is_empty() => Ok(id.to_owned()),
-        Ok(known) => match known.into_iter().find(|carrier| carrier.id == id) {
-            Some(carrier) => Ok(carrier.name.chars().take(TRACKING_CHARS_MAX).collect()),
-            None => Err(Failure::new(&CARRIER_UNKNOWN).field("/carrier")),
-        },
-        Err(failure) => {
-            tracing::warn!("carrier {id} is taken unseen: {failure}");
-            Ok(id.to_owned())
-        }
-    }
+    let carrier = carrier.as_ref();
+    key.run(ctx, |tx| Box::pin(ship_in(tx, ctx, actor, order, parcel, carrier))).await
 }
 
 fn named_twice(lines: &[ShipLine]) -> Option<usize> {
@@ -117,20 +102,25 @@ fn named_twice(lines: &[ShipLine]) -> Option<usize> {
     lines.iter().enumerate().find_map(named_before)
 }
 
-async fn ship_in(
+/// Ships a parcel in somebody's transaction; `carrier` is whom its tracking names.
+///
+/// # Errors
+/// As [`ship`], but for the carrier.
+pub(super) async fn ship_in(
     tx: &mut Tx<'_>,
     ctx: &Ctx,
     actor: &Actor,
     id: &OrderId,
     parcel: &NewParcel,
-    carrier_name: &str,
+    carrier: Option<&Carrier>,
 ) -> Result<Shipped> {
-    let tracking = parcel.tracking.as_ref();
+    let tracking_no = parcel.tracking.as_ref().map(|tracking| tracking.tracking_no.clone());
     let row = Parcel {
         id: ctx.new_id(),
-        carrier: tracking.map(|tracking| tracking.carrier.clone()).unwrap_or_default(),
-        carrier_name: carrier_name.to_owned(),
-        tracking_no: tracking.map(|tracking| tracking.tracking_no.clone()).unwrap_or_default(),
+        order_id: id.clone(),
+        carrier: carrier.map(|carrier| carrier.id.clone()).unwrap_or_default(),
+        carrier_name: carrier.map_or(OWN_COURIER, |carrier| &carrier.name).to_owned(),
+        tracking_no: tracking_no.unwrap_or_default(),
         shipped_ms: ctx.clock.now_ms(),
     };
     let (order, lines) = orders::ship_lines(tx, ctx, actor, id, &row.id, parcel.lines.as_deref()).await?;
@@ -140,7 +130,7 @@ async fn ship_in(
     if row.is_express() && there.iter().any(same) {
         return Err(Failure::new(&PARCEL_EXISTS).field("/tracking_no"));
     }
-    sql::insert(tx, id, &row).await?;
+    sql::insert(tx, &row).await?;
     for line in &lines {
         sql::insert_line(tx, &row.id, &line.line_id, line.quantity).await?;
     }

@@ -4,8 +4,8 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::sql::{self, Upload};
-use super::{NOT_UPLOADED, Parcel, ParcelLine, REMINDED, UploadState};
+use super::sql::{self, Ending, Upload};
+use super::{MONEY_HELD, NOT_UPLOADED, Parcel, ParcelLine, REMINDED, UploadState, settlement};
 use crate::events::Event;
 use crate::kernel::{Millis, Result, day_ms, hour_ms};
 use crate::orders::{self, Fulfilment, Order, OrderLine, RefundStatus};
@@ -89,24 +89,29 @@ async fn on_order_rest_refunded(ctx: &Ctx, delivery: &Delivery) -> Result<Handle
 pub(super) async fn stage(tx: &mut Tx<'_>, ctx: &Ctx, order: &Order) -> Result<()> {
     let Some(attempt) = paid_by_wechat(tx, order).await? else { return Ok(()) };
     let now_ms = ctx.clock.now_ms();
-    let more_comes = order.shipped_ms.is_none();
+    let (paid_ms, more_comes) = (attempt.paid_ms.unwrap_or(now_ms), !all_on_its_way(order));
     if !sql::want_again(tx, &order.id, more_comes, now_ms).await? {
-        sql::insert_upload(tx, &order.id, attempt.paid_ms.unwrap_or(now_ms), more_comes, now_ms).await?;
+        sql::insert_upload(tx, &order.id, &order.store_id, paid_ms, more_comes, now_ms).await?;
     }
     tx.wake(Work::Shipping);
     Ok(())
 }
 
-async fn paid_by_wechat(conn: &mut Conn, order: &Order) -> Result<Option<Attempt>> {
+/// Every parcel is on its way, or the goods were handed over in the store.
+fn all_on_its_way(order: &Order) -> bool {
+    match order.fulfilment {
+        Fulfilment::Delivery => order.shipped_ms.is_some(),
+        Fulfilment::Pickup | Fulfilment::InStore => order.completed_ms.is_some(),
+    }
+}
+
+pub(super) async fn paid_by_wechat(conn: &mut Conn, order: &Order) -> Result<Option<Attempt>> {
     let attempt = payments::paid_attempt(conn, &order.id).await?;
     Ok(attempt.filter(|attempt| attempt.provider == ProviderKind::WechatPay))
 }
 
 /// Uploads what is due. Answers how many uploads it took.
-///
-/// # Errors
-/// The database.
-pub async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
+pub(super) async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
     let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
     let mut running: FuturesUnordered<_> = due.iter().map(|upload| work_on(ctx, mini, upload)).collect();
     let mut worked = 0;
@@ -116,18 +121,9 @@ pub async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
     Ok(worked)
 }
 
-/// When the next upload is due.
-///
-/// # Errors
-/// The database.
-pub async fn next_due(ctx: &Ctx) -> Result<Option<Millis>> {
-    sql::next_due(&mut *ctx.db.reader().await?).await
-}
-
 /// What there is to say now.
 enum Content {
-    /// An upload, and whether it says that everything is on its way.
-    Say(Box<ShippingInfo>, bool),
+    Say(Box<ShippingInfo>),
     /// The store's own courier is on the way with a part: it is told once, when it is complete.
     NothingYet,
     /// The money went back.
@@ -140,15 +136,18 @@ async fn work_on(ctx: &Ctx, mini: &Mini, upload: &Upload) -> Result<bool> {
         return Ok(false);
     }
     match content(ctx, upload).await? {
-        Content::Say(info, all) => {
+        Content::Say(info) => {
             let answer = mini.upload_shipping_info(&info).await;
             ctx.metrics.outbound("upload_shipping_info", if answer.is_ok() { "ok" } else { "failed" });
-            record(ctx, upload, all, answer.err()).await?;
+            record(ctx, upload, &info, answer.err()).await?;
         }
         Content::NothingYet => {
             ctx.db.write(|tx| Box::pin(sql::again(tx, upload, 0, None, None))).await?;
         }
-        Content::NotNeeded => end(ctx, upload, UploadState::NotNeeded, false, None).await?,
+        Content::NotNeeded => {
+            let ending = ending(ctx, UploadState::NotNeeded, false, None, None);
+            end(ctx, upload, &ending).await?;
+        }
     }
     Ok(true)
 }
@@ -166,7 +165,7 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
     let units = sql::lines_of_order(conn, &order.id).await?;
     let lines = orders::find_lines(conn, &order.id).await?;
     if order.fulfilment != Fulfilment::Delivery {
-        return Ok(Content::Say(Box::new(handed_over(attempt, &lines, upload_ms)), true));
+        return Ok(Content::Say(Box::new(handed_over(attempt, &lines, upload_ms))));
     }
     let all = order.shipped_ms.is_some();
     let express: Vec<&Parcel> =
@@ -187,18 +186,22 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
         item_desc: describe(units.iter(), &lines),
         receiver_phone: None,
     };
-    let is_express = !express.is_empty();
+    let (logistics, parcels) = match express.is_empty() {
+        true => (Logistics::SameCity, vec![own_courier()]),
+        false => (Logistics::Express, express.iter().map(entry).collect()),
+    };
+    let is_express = logistics == Logistics::Express;
     let info = ShippingInfo {
         order: OrderKey::Merchant { mchid: attempt.mchid, out_trade_no: attempt.out_trade_no },
-        logistics: if is_express { Logistics::Express } else { Logistics::SameCity },
+        logistics,
         // Once a part was told, the rest is told in the same way.
         split: is_express && (express.len() > 1 || !all || upload.split > 0),
         all_delivered: all,
-        parcels: if is_express { express.iter().map(entry).collect() } else { vec![own_courier()] },
+        parcels,
         upload_ms,
         openid: attempt.openid,
     };
-    Ok(Content::Say(Box::new(info), all))
+    Ok(Content::Say(Box::new(info)))
 }
 
 /// What was handed over in the store.
@@ -231,18 +234,29 @@ fn describe<'a>(units: impl Iterator<Item = &'a ParcelLine>, lines: &[OrderLine]
 }
 
 /// Writes down what WeChat answered.
-async fn record(ctx: &Ctx, upload: &Upload, all: bool, refusal: Option<MiniError>) -> Result<()> {
-    let Some(refusal) = refusal else { return end(ctx, upload, UploadState::Accepted, all, None).await };
+async fn record(ctx: &Ctx, upload: &Upload, said: &ShippingInfo, refusal: Option<MiniError>) -> Result<()> {
+    let all = said.all_delivered;
+    let settle_ms = ctx.clock.now_ms() + settlement::patience_ms(said.logistics);
+    let Some(refusal) = refusal else {
+        let ending = ending(ctx, UploadState::Accepted, all, None, all.then_some(settle_ms));
+        return end(ctx, upload, &ending).await;
+    };
     let error: String = refusal.to_string().chars().take(ERROR_CHARS_MAX).collect();
+    let was_told_all = upload.all_delivered > 0;
+    if was_told_all && (refusal.is_shipped_before() || refusal.is_not_shippable()) {
+        // What it has stays as it is.
+        return give_up(ctx, upload, UploadState::Refused, &error).await;
+    }
     if refusal.is_shipped_before() {
-        return end(ctx, upload, UploadState::ShippedBefore, true, Some(&error)).await;
+        let ending = ending(ctx, UploadState::ShippedBefore, true, Some(&error), Some(settle_ms));
+        return end(ctx, upload, &ending).await;
     }
     let now_ms = ctx.clock.now_ms();
     let step = upload.step + 1;
     let order = &upload.order_id;
     tracing::warn!(order.id = %order, "shipping of order {order} is not uploaded, try {step}: {error}");
     if step >= TRIES_MAX {
-        return give_up(ctx, upload, &error).await;
+        return give_up(ctx, upload, UploadState::GivenUp, &error).await;
     }
     // A payment that WeChat does not know is normal for a while after it was made.
     let is_about_time = refusal.is_passing() || refusal.is_payment_not_found();
@@ -252,7 +266,8 @@ async fn record(ctx: &Ctx, upload: &Upload, all: bool, refusal: Option<MiniError
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let unchanged = sql::again(tx, upload, step, Some(now_ms + pause_ms), Some(error)).await?;
+                let next_ms = Some(now_ms + pause_ms);
+                let unchanged = sql::again(tx, upload, step, next_ms, Some((error, now_ms))).await?;
                 if unchanged && alert {
                     alerts::open(tx, ctx, NOT_UPLOADED, order.as_str(), error).await?;
                 }
@@ -262,14 +277,31 @@ async fn record(ctx: &Ctx, upload: &Upload, all: bool, refusal: Option<MiniError
         .await
 }
 
-async fn end(ctx: &Ctx, upload: &Upload, state: UploadState, all: bool, error: Option<&str>) -> Result<()> {
+fn ending<'a>(
+    ctx: &Ctx,
+    state: UploadState,
+    all_delivered: bool,
+    error: Option<&'a str>,
+    settle_check_ms: Option<Millis>,
+) -> Ending<'a> {
+    Ending { state, all_delivered, error, now_ms: ctx.clock.now_ms(), settle_check_ms }
+}
+
+async fn end(ctx: &Ctx, upload: &Upload, ending: &Ending<'_>) -> Result<()> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                if sql::end(tx, upload, state, all, error, ctx.clock.now_ms()).await? {
-                    for kind in [NOT_UPLOADED, REMINDED] {
-                        alerts::close(tx, ctx, kind, upload.order_id.as_str()).await?;
+                let order = &upload.order_id;
+                if sql::end(tx, upload, ending).await? {
+                    let over: &[&str] = match ending.state {
+                        UploadState::NotNeeded => &[NOT_UPLOADED, REMINDED, MONEY_HELD],
+                        _ => &[NOT_UPLOADED, REMINDED],
+                    };
+                    for kind in over {
+                        alerts::close(tx, ctx, kind, order.as_str()).await?;
                     }
+                } else if ending.state == UploadState::Accepted && ending.all_delivered {
+                    sql::accepted_before_news(tx, order, ending.now_ms).await?;
                 }
                 Ok(())
             })
@@ -277,12 +309,12 @@ async fn end(ctx: &Ctx, upload: &Upload, state: UploadState, all: bool, error: O
         .await
 }
 
-async fn give_up(ctx: &Ctx, upload: &Upload, error: &str) -> Result<()> {
+async fn give_up(ctx: &Ctx, upload: &Upload, state: UploadState, error: &str) -> Result<()> {
+    let ending = &ending(ctx, state, false, Some(error), upload.settle_check_ms);
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let state = UploadState::GivenUp;
-                if sql::end(tx, upload, state, false, Some(error), ctx.clock.now_ms()).await? {
+                if sql::end(tx, upload, ending).await? {
                     alerts::open(tx, ctx, NOT_UPLOADED, upload.order_id.as_str(), error).await?;
                 }
                 Ok(())

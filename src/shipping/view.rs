@@ -40,6 +40,12 @@ pub struct UploadView {
     pub next_try_at: Option<String>,
     #[oai(skip_serializing_if_is_none)]
     pub accepted_at: Option<String>,
+    /// Since when the one chance to correct a shipped order's parcels at WeChat is used.
+    #[oai(skip_serializing_if_is_none)]
+    pub corrected_at: Option<String>,
+    /// Since when the money is the shop's.
+    #[oai(skip_serializing_if_is_none)]
+    pub settled_at: Option<String>,
 }
 
 /// The parcels of an order, oldest first.
@@ -73,11 +79,17 @@ pub async fn parcel_views(conn: &mut Conn, order: &OrderId) -> Result<Vec<Parcel
 /// The database.
 pub async fn upload_view(conn: &mut Conn, order: &OrderId) -> Result<Option<UploadView>> {
     let upload = sql::upload_of(conn, order).await?;
-    Ok(upload.map(|upload| UploadView {
+    Ok(upload.map(of_upload))
+}
+
+pub(super) fn of_upload(upload: sql::Upload) -> UploadView {
+    UploadView {
         state: upload.state,
         tries: upload.step,
         error: upload.error,
         next_try_at: upload.next_ms.map(rfc3339),
         accepted_at: upload.accepted_ms.map(rfc3339),
-    }))
+        corrected_at: upload.corrected_ms.map(rfc3339),
+        settled_at: upload.settled_ms.map(rfc3339),
+    }
 }

@@ -33,6 +33,8 @@ pub use scope::StoreScope;
 pub use sessions::{EndReason, Session, end_own_session, end_session, end_sessions, sessions};
 pub use sign_in::{Device, SignedIn, sign_in};
 pub use sign_out::sign_out;
+pub use sql::names;
+pub use sql::sessions::member_of_session;
 
 use crate::kernel::{Actor, Result, StaffId, StaffSessionId, codes, text_enum};
 use crate::platform::db::Conn;

@@ -4,7 +4,7 @@
 use super::Role;
 
 use Permission::{
-    DecideRefunds, ManageStaff, Operate, OwnAccount, Read, RunShop, RunStore, Serve, SettleMoney,
+    DecideRefunds, ManageStaff, Operate, OwnAccount, Read, RunShop, RunStore, SeePhone, Serve, SettleMoney,
     StartRefunds, Watch,
 };
 
@@ -111,7 +111,20 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("listAllOrders", Read),
     ("getOrderForStaff", Read),
     ("listCarriers", Read),
+    ("listenToOrders", Read),
     ("shipOrder", Serve),
+    ("correctTracking", Serve),
+    ("createShippingBatch", Serve),
+    ("listShippingBatches", Serve),
+    ("getShippingBatch", Serve),
+    ("applyShippingBatch", Serve),
+    ("listFailedUploads", Read),
+    ("retryUpload", Serve),
+    ("retryFailedUploads", Serve),
+    ("revealRecipients", SeePhone),
+    ("listUsers", Read),
+    ("getUser", Read),
+    ("revealPhone", SeePhone),
     ("listPickups", Read),
     ("markOrderReady", Serve),
     ("verifyPickup", Serve),

@@ -28,6 +28,10 @@ const MATRIX: &str = "
     listCouponTemplates OMCFV    getCouponTemplate OMCFV      createCouponTemplate OM updateCouponTemplate OM
     listUserCoupons OMCFV        grantCoupon OM               voidCoupon OM
     getTodo OMCFV                listAllOrders OMCFV          getOrderForStaff OMCFV  listCarriers OMCFV
+    listenToOrders OMCFV         correctTracking OMC          createShippingBatch OMC listShippingBatches OMC
+    getShippingBatch OMC         applyShippingBatch OMC       listFailedUploads OMCFV retryUpload OMC
+    retryFailedUploads OMC       revealRecipients OMC         revealPhone OMC
+    listUsers OMCFV              getUser OMCFV
     shipOrder OMC                cancelOrderByStaff OM        releaseOrderHold OM
     repriceOrder OM              addOrderNote OMC             listPickups OMCFV       markOrderReady OMC
     verifyPickup OMC             handOverPickup OMC           exitCheckOrder OMC
@@ -68,6 +72,8 @@ impl Operation {
             path = path.replace(&format!("{{{name}}}"), value);
         }
         let request = client.request(self.method.clone(), &path).header("Idempotency-Key", fresh_key());
+        // The feed would go on for ever.
+        let request = request.header("Last-Event-ID", "none");
         client.send(request).await
     }
 }
@@ -105,6 +111,8 @@ fn nowhere(operations: &[Operation]) -> BTreeMap<&str, String> {
         ("user_id", "usr"),
         ("alert_id", "alt"),
         ("notice_id", "inb"),
+        ("parcel_id", "par"),
+        ("batch_id", "bat"),
         ("photo_id", "rph"),
         ("discrepancy_id", "dis"),
         ("proposal_id", "prp"),

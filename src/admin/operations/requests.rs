@@ -7,7 +7,7 @@ use poem_openapi::{Object, OpenApi};
 use super::audit::AuditView;
 use super::events::{EventDetail, detail};
 use crate::kernel::{InboxId, Limit, OrderId, rfc3339};
-use crate::order_views::{StaffTimelineEntry, staff_timeline};
+use crate::order_views::{StaffTimelineEntry, staff_move};
 use crate::orders;
 use crate::platform::audit;
 use crate::platform::bus;
@@ -103,8 +103,8 @@ impl RequestsApi {
         let conn = &mut *self.ctx.db.reader().await?;
         let mut timeline = Vec::new();
         for found in orders::timeline_of_request(conn, id, shown).await? {
-            let entries = staff_timeline(found.fulfilment, vec![found.row]).into_iter();
-            timeline.extend(entries.map(|entry| RequestMove { order_id: found.order_id.clone(), entry }));
+            let entries = staff_move(conn, &found.order_id, found.row).await?;
+            timeline.extend(entries.into_iter().map(|entry| RequestMove { order_id: found.order_id.clone(), entry }));
         }
         let filter = audit::Filter { request_id: Some(id), ..audit::Filter::default() };
         let audit = audit::list(conn, &filter, None, Limit::parse(Some(SHOWN))?).await?.items;

@@ -14,6 +14,7 @@ use crate::platform::inbox;
 use crate::platform::proposals;
 use crate::platform::web::{Reply, Tag};
 use crate::refunds;
+use crate::shipping;
 use crate::staff::{StaffAuth, StoreScope};
 
 /// How much waits for a person.
@@ -21,6 +22,8 @@ use crate::staff::{StaffAuth, StoreScope};
 pub struct Todo {
     /// Paid orders that wait for a parcel; those on hold don't count.
     pub orders_to_ship: i64,
+    /// Uploads of shipping information that WeChat refuses.
+    pub failed_uploads: i64,
     /// Paid orders that are to be fetched and wait for their goods to be put together.
     pub pickups_to_prepare: i64,
     /// Orders that have been ready to be fetched for too long.
@@ -68,6 +71,7 @@ impl TodoApi {
         let whole_shop = if scope.is_all() { Some(WholeShop::count(conn).await?) } else { None };
         Ok(Json(Todo {
             orders_to_ship: orders::count_to_ship(conn, scope).await?,
+            failed_uploads: shipping::count_failed(conn, scope).await?,
             pickups_to_prepare: self.pickups(conn, scope, PickupStage::ToPrepare).await?,
             pickups_overdue: self.pickups(conn, scope, PickupStage::Overdue).await?,
             refunds_to_decide: refunds.to_decide,

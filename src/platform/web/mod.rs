@@ -2,6 +2,7 @@
 //! and the scope of a request (its id, its log line, its metrics).
 
 mod body;
+mod csv;
 mod picture;
 mod problem;
 mod reply;
@@ -10,6 +11,7 @@ mod scope;
 mod tags;
 
 pub use body::{Body, raw_body};
+pub use csv::{Csv, CsvExample};
 pub use picture::{CODES, Picture, PictureBody};
 pub use problem::{Problem, ProblemDocument};
 pub use reply::{Answer, CachedJson, Created, List, NoContent};

@@ -17,11 +17,15 @@ pub enum Tag {
     Addresses,
     /// From a quote to the finished order.
     Orders,
+    /// Parcels, and what WeChat is told about them.
+    Shipping,
     /// Goods that are fetched in a store or carried out of it.
     Pickups,
     Payments,
     Refunds,
     Coupons,
+    /// Customers as staff sees them.
+    Users,
     /// Subscribe messages and notices in the app.
     Messages,
     /// What the people who run the shop look at.

@@ -4,7 +4,9 @@ pub mod invitations;
 pub mod sessions;
 pub mod tries;
 
-use sqlx::FromRow;
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Member, Role, StoreScope};
 use crate::kernel::{Millis, Result, StaffId, StoreId};
@@ -259,4 +261,21 @@ pub async fn limited_owners(conn: &mut Conn) -> Result<Vec<String>> {
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// What these members are called, also those who have left.
+///
+/// # Errors
+/// The database.
+pub async fn names(conn: &mut Conn, staff: &[StaffId]) -> Result<HashMap<StaffId, String>> {
+    if staff.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = format!("SELECT id, name FROM staff WHERE id IN ({})", vec!["?"; staff.len()].join(", "));
+    let mut query = sqlx::query_as(AssertSqlSafe(query));
+    for id in staff {
+        query = query.bind(id);
+    }
+    let rows: Vec<(StaffId, String)> = query.fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
 }

@@ -25,31 +25,58 @@ struct MemberRow {
     session_id: StaffSessionId,
 }
 
+macro_rules! signed_in {
+    ($by:literal) => {
+        concat!(
+            "SELECT staff.id AS id, staff.user_name AS user_name, staff.name AS name, staff.role AS role, \
+             staff_sessions.id AS session_id FROM staff_sessions \
+             JOIN staff ON staff.id = staff_sessions.staff_id WHERE ",
+            $by,
+            " = ? AND staff_sessions.ended_ms IS NULL \
+             AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL"
+        )
+    };
+}
+
 pub async fn member_of_token(
     conn: &mut Conn,
     token_hash: &str,
     now_ms: Millis,
 ) -> Result<Option<StaffMember>> {
-    let row: Option<MemberRow> = sqlx::query_as(
-        "SELECT staff.id AS id, staff.user_name AS user_name, staff.name AS name, staff.role AS role, \
-         staff_sessions.id AS session_id FROM staff_sessions \
-         JOIN staff ON staff.id = staff_sessions.staff_id \
-         WHERE staff_sessions.token_hash = ? AND staff_sessions.ended_ms IS NULL \
-         AND staff_sessions.expires_ms > ? AND staff.disabled_ms IS NULL",
-    )
-    .bind(token_hash)
-    .bind(now_ms)
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(StaffMember {
+    let query = sqlx::query_as(signed_in!("staff_sessions.token_hash")).bind(token_hash).bind(now_ms);
+    let row: Option<MemberRow> = query.fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => member(conn, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Whose session it is, as they stand now; `None`: it has ended.
+///
+/// # Errors
+/// The database.
+pub async fn member_of_session(
+    conn: &mut Conn,
+    session: &StaffSessionId,
+    now_ms: Millis,
+) -> Result<Option<StaffMember>> {
+    let query = sqlx::query_as(signed_in!("staff_sessions.id")).bind(session).bind(now_ms);
+    let row: Option<MemberRow> = query.fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => member(conn, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn member(conn: &mut Conn, row: MemberRow) -> Result<StaffMember> {
+    Ok(StaffMember {
         scope: scope_of(conn, &row.id, row.role).await?,
         id: row.id,
         user_name: row.user_name,
         name: row.name,
         role: row.role,
         session_id: row.session_id,
-    }))
+    })
 }
 
 /// The session that this token once opened for this user name, over or not, unless somebody took it away.

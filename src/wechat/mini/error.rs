@@ -92,6 +92,11 @@ impl MiniError {
         self.is_one_of(&[10060002, 10060003])
     }
 
+    /// Shipping upload: the order was received or refunded.
+    pub fn is_not_shippable(&self) -> bool {
+        self.is_one_of(&[10060004])
+    }
+
     /// Is the same call worth repeating later?
     pub fn is_passing(&self) -> bool {
         self.is_unreachable() || self.is_busy() || self.is_token_refused() || self.is_concurrent_send()

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub use data::{DataError, decrypt_user_data, raw_data_signature, session_signature};
 pub use error::MiniError;
-pub use shipping::{Logistics, OrderKey, ShippingInfo, ShippingParcel};
+pub use shipping::{Logistics, ManagedOrder, OrderKey, ShippingInfo, ShippingParcel};
 pub use subscribe::{SubscribeMessage, fit, message_amount, message_time};
 
 use super::http::{self, Answer, Http};
@@ -187,6 +187,16 @@ impl Mini {
             Err(MiniError::Answer { errcode: 10060023, .. }) => Ok(()),
             other => other,
         }
+    }
+
+    /// How a paid order stands in WeChat's order management: has its money been settled?
+    pub async fn managed_order(&self, key: &OrderKey) -> Result<ManagedOrder, MiniError> {
+        #[derive(Deserialize)]
+        struct Body {
+            order: ManagedOrder,
+        }
+        let path = ["wxa", "sec", "order", "get_order"];
+        Ok(parse::<Body>(self.call(path, key.query()).await?)?.order)
     }
 
     /// The couriers that shipping information can name.

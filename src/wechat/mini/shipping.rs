@@ -1,6 +1,7 @@
 //! Order shipping information: without it WeChat keeps the money of an order frozen.
 //! Source: developers.weixin.qq.com, business-capabilities/order-shipping.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::kernel::Millis;
@@ -8,6 +9,15 @@ use crate::wechat::{china_time, first_chars, guarded_debug};
 
 /// `item_desc` is cut to this many characters.
 const ITEM_DESC_CHARS_MAX: usize = 120;
+
+/// How an order stands in WeChat's order management.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ManagedOrder {
+    /// 1 to ship, 2 shipped, 3 received, 4 complete, 5 refunded, 6 funds awaiting settlement.
+    pub order_state: i64,
+    #[serde(default)]
+    pub in_complaint: bool,
+}
 
 /// How WeChat finds the payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +32,18 @@ pub enum Logistics {
     SameCity = 2,
     Virtual = 3,
     Pickup = 4,
+}
+
+impl OrderKey {
+    /// As `get_order` takes it: there the members have other names than in an upload.
+    pub(super) fn query(&self) -> String {
+        match self {
+            Self::Merchant { mchid, out_trade_no } => {
+                json!({ "merchant_id": mchid, "merchant_trade_no": out_trade_no }).to_string()
+            }
+            Self::Transaction { transaction_id } => json!({ "transaction_id": transaction_id }).to_string(),
+        }
+    }
 }
 
 /// One parcel. Number and company are needed for [`Logistics::Express`] and left out when empty.
