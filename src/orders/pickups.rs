@@ -1,7 +1,6 @@
 //! Orders that wait to be fetched, as staff looks at them.
 
-use super::list::Full;
-use super::{Order, OrderStatus, sql};
+use super::{Order, OrderLine, OrderStatus, sql};
 use crate::kernel::{Cursor, Limit, Page, Result, StoreId, day_ms, text_enum};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
@@ -56,7 +55,7 @@ pub async fn pickups(
     store: Option<&StoreId>,
     after: Option<&Cursor>,
     limit: Limit,
-) -> Result<Page<Full>> {
+) -> Result<Page<(Order, Vec<OrderLine>)>> {
     let conn = &mut *ctx.db.reader().await?;
     let filter = filter(ctx, stage, scope, store);
     let rows = sql::pickups(conn, &filter, after.map_or("", Cursor::key), limit.and_one()).await?;
