@@ -60,7 +60,7 @@ codes! {
 const OWN_COURIER: &str = "商家自送";
 
 /// The alert of an upload that WeChat does not accept; its object is the order.
-const NOT_UPLOADED: &str = "shipping_not_uploaded";
+pub const NOT_UPLOADED_ALERT: &str = "shipping_not_uploaded";
 /// The alert of WeChat's reminder that an order waits for shipping; its object is the order.
 const REMINDED: &str = "shipping_reminder";
 /// The alert of money that WeChat does not settle although it should have; its object is the order.

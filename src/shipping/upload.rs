@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::sql::{self, Ending, Upload};
-use super::{MONEY_HELD, NOT_UPLOADED, Parcel, ParcelLine, REMINDED, UploadState, settlement};
+use super::{MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement};
 use crate::events::Event;
 use crate::kernel::{Millis, Result, day_ms, hour_ms};
 use crate::orders::{self, Fulfilment, Order, OrderLine, RefundStatus};
@@ -269,7 +269,7 @@ async fn record(ctx: &Ctx, upload: &Upload, said: &ShippingInfo, refusal: Option
                 let next_ms = Some(now_ms + pause_ms);
                 let unchanged = sql::again(tx, upload, step, next_ms, Some((error, now_ms))).await?;
                 if unchanged && alert {
-                    alerts::open(tx, ctx, NOT_UPLOADED, order.as_str(), error).await?;
+                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, order.as_str(), error).await?;
                 }
                 Ok(())
             })
@@ -294,8 +294,8 @@ async fn end(ctx: &Ctx, upload: &Upload, ending: &Ending<'_>) -> Result<()> {
                 let order = &upload.order_id;
                 if sql::end(tx, upload, ending).await? {
                     let over: &[&str] = match ending.state {
-                        UploadState::NotNeeded => &[NOT_UPLOADED, REMINDED, MONEY_HELD],
-                        _ => &[NOT_UPLOADED, REMINDED],
+                        UploadState::NotNeeded => &[NOT_UPLOADED_ALERT, REMINDED, MONEY_HELD],
+                        _ => &[NOT_UPLOADED_ALERT, REMINDED],
                     };
                     for kind in over {
                         alerts::close(tx, ctx, kind, order.as_str()).await?;
@@ -315,7 +315,7 @@ async fn give_up(ctx: &Ctx, upload: &Upload, state: UploadState, error: &str) ->
         .write(|tx| {
             Box::pin(async move {
                 if sql::end(tx, upload, ending).await? {
-                    alerts::open(tx, ctx, NOT_UPLOADED, upload.order_id.as_str(), error).await?;
+                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, upload.order_id.as_str(), error).await?;
                 }
                 Ok(())
             })
