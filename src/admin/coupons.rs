@@ -285,13 +285,13 @@ impl AdminCouponsApi {
 
     /// A user's coupons
     ///
-    /// Newest first. Changes nothing.
+    /// Newest first; which order has a coupon is told to members of all stores only. Changes nothing.
     ///
-    /// Errors: `unauthenticated`, `invalid_request`.
+    /// Errors: `unauthenticated`, `invalid_request`, `user_not_found`.
     #[oai(path = "/users/:user_id/coupons", method = "get", operation_id = "listUserCoupons")]
     async fn list_of_user(
         &self,
-        _auth: StaffAuth,
+        auth: StaffAuth,
         user_id: Path<UserId>,
         /// Only coupons that stand there now.
         status: Query<Option<CouponStatus>>,
@@ -303,7 +303,7 @@ impl AdminCouponsApi {
         let limit = Limit::parse(limit.0)?;
         let page = coupons::list(&self.ctx, &user_id, status.0, cursor.0.as_ref(), limit).await?;
         let now_ms = self.ctx.clock.now_ms();
-        Ok(List::from_page(page, |detail| CouponView::of(detail, now_ms)))
+        Ok(List::from_page(page, |detail| CouponView::for_staff(detail, auth.scope(), now_ms)))
     }
 
     /// Take a coupon away

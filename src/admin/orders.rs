@@ -16,7 +16,7 @@ use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::web::{Answer, Body, Created, List, Reply, Tag};
 use crate::shipping::{self, Carrier, NewParcel, Tracking};
-use crate::staff::StaffAuth;
+use crate::staff::{ROLE_NOT_ALLOWED, StaffAuth};
 use crate::wechat::mini::Mini;
 
 /// Units of a line that go into a parcel.
@@ -108,9 +108,10 @@ impl AdminOrdersApi {
     /// somebody has at hand: an id (order, user, SKU, product, refund), a phone number, a number of a payment or a
     /// parcel, a code that is shown in the store, or a part of the name of goods. Names of goods are looked for in
     /// the last 31 days, or in the span of at most 92 that `placed_from` begins; SKU, product or fulfilment on top
-    /// of other filters in the last 92 days, or from `placed_from` on. Changes nothing.
+    /// of other filters in the last 92 days, or from `placed_from` on. Codes are looked for by who may hand goods
+    /// over, and after ten that nobody has not for a quarter of an hour. Changes nothing.
     ///
-    /// Errors: `unauthenticated`, `invalid_request`.
+    /// Errors: `unauthenticated`, `invalid_request`, `pickup_tries_exceeded`.
     #[oai(path = "/orders", method = "get", operation_id = "listAllOrders")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list_orders(
@@ -164,7 +165,13 @@ impl AdminOrdersApi {
             placed_from_ms: moment("placed_from", placed_from.0)?,
             placed_until_ms: moment("placed_until", placed_until.0)?,
         };
-        let wanted = Wanted { filter, q: q.0, number: number.0 };
+        let code_seeker = auth.may("verifyPickup").then(|| auth.0.id.clone());
+        if filter.pickup_code.is_some() && code_seeker.is_none() {
+            return Err(Failure::new(&ROLE_NOT_ALLOWED)
+                .detail("Only who hands goods over looks for codes.")
+                .into());
+        }
+        let wanted = Wanted { filter, q: q.0, number: number.0, code_seeker };
         let limit = Limit::parse(limit.0)?;
         let page = order_views::staff_list(&self.ctx, wanted, cursor.0.as_ref(), limit).await?;
         Ok(Json(List { items: page.items, next_cursor: page.next }))

@@ -4,8 +4,8 @@ use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use crate::kernel::{AttemptId, Cursor, Limit, Money, OrderId, RefundId, UserId, rfc3339};
-use crate::payments::{self, Arrived, AttemptStatus};
+use crate::kernel::{AttemptId, Cursor, Limit, Money, OrderId, RefundId, StoreId, UserId, rfc3339};
+use crate::payments::{self, Arrived, ArrivedFilter, AttemptStatus};
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{List, Reply, Tag};
 use crate::refunds::{self, Refund, RefundState};
@@ -91,6 +91,8 @@ impl AdminPaymentsApi {
         auth: StaffAuth,
         /// SUCCEEDED, ORPHAN or MISMATCH.
         status: Query<Option<AttemptStatus>>,
+        store_id: Query<Option<StoreId>>,
+        order_id: Query<Option<OrderId>>,
         /// True: only mismatched ones that nobody has decided.
         waiting: Query<Option<bool>>,
         /// 1 to 100, 20 unless told.
@@ -101,9 +103,10 @@ impl AdminPaymentsApi {
     ) -> Reply<Json<List<PaymentView>>> {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
-        let waiting = waiting.0.unwrap_or(false);
-        let page =
-            payments::list_arrived(conn, auth.scope(), status.0, waiting, cursor.0.as_ref(), limit).await?;
+        let filter =
+            ArrivedFilter { order: order_id.0.as_ref(), kind: status.0, waiting: waiting.0.unwrap_or(false) };
+        let scope = &auth.scope().within(store_id.0.as_ref());
+        let page = payments::list_arrived(conn, scope, filter, cursor.0.as_ref(), limit).await?;
         let orphans = page.items.iter().filter(|row| row.kind == AttemptStatus::Orphan);
         let orphans: Vec<AttemptId> = orphans.map(|row| row.attempt_id.clone()).collect();
         let refunds = refunds::of_orphans(conn, &orphans).await?;

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use crate::identity::USER_NOT_FOUND;
 use crate::kernel::{
     AttemptId, DiscrepancyId, Failure, OrderId, ParcelId, ProposalId, RefundId, RefundPhotoId, Result,
     StoreId,
@@ -16,10 +17,10 @@ use crate::shipping::{self, PARCEL_NOT_FOUND};
 use crate::staff::{STORES_LIMITED, StoreScope};
 use crate::stores::STORE_NOT_FOUND;
 
-/// Path parameters that name nothing of a single store. A new one joins them, or [`in_scope`]. Files of parcels and
-/// users have rules of their own.
+/// Path parameters that name nothing of a single store. A new one joins them, or [`in_scope`]. Files of parcels
+/// have a rule of their own.
 pub const OF_NO_STORE: &[&str] =
-    &["product_id", "sku_id", "template_id", "user_id", "coupon_id", "session_id", "batch_id"];
+    &["product_id", "sku_id", "template_id", "coupon_id", "session_id", "batch_id"];
 
 /// The rule of the staff's gate, see [`crate::staff::Gate`].
 pub fn in_scope<'x>(
@@ -29,6 +30,14 @@ pub fn in_scope<'x>(
     value: &'x str,
 ) -> BoxFuture<'x, Result<()>> {
     Box::pin(async move {
+        // Customers are of the stores that they have ordered in.
+        if name == "user_id" {
+            let is_known = match id(value) {
+                Some(user) => orders::has_ordered_in(conn, scope, &user).await?,
+                None => false,
+            };
+            return is_known.then_some(()).ok_or_else(|| Failure::new(&USER_NOT_FOUND));
+        }
         let (store, missing) = match name {
             "store_id" => (value.parse::<StoreId>().ok(), &STORE_NOT_FOUND),
             "order_id" => (of_order(conn, id(value)).await?, &ORDER_NOT_FOUND),

@@ -5,7 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use crate::identity::Sought;
+use crate::identity::{self, Sought};
 use crate::kernel::{Cursor, Id, Limit, OrderId, UserId};
 use crate::order_views::{self, PersonDetail, PersonView};
 use crate::orders::{self, Recipient};
@@ -140,8 +140,7 @@ impl AdminUsersApi {
         user_id: Path<UserId>,
         body: Body<RevealInput>,
     ) -> Reply<Json<RevealedPhone>> {
-        let (actor, scope) = (auth.actor(), auth.scope());
-        let phone = order_views::reveal_phone(&self.ctx, &actor, scope, &user_id, &body.reason).await?;
+        let phone = identity::reveal_phone(&self.ctx, &auth.actor(), &user_id, &body.reason).await?;
         Ok(Json(RevealedPhone { phone: phone.as_str().to_owned() }))
     }
 

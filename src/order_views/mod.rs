@@ -12,7 +12,7 @@ pub use api::OrderViewsApi;
 pub use detail::{
     OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail, staff_move, staff_order,
 };
-pub use people::{PersonDetail, PersonView, people, person_detail, reveal_phone};
+pub use people::{PersonDetail, PersonView, people, person_detail};
 pub use pickup::{PickupPreview, PickupView, pickup_preview, pickup_qr};
 pub use search::{Wanted, staff_list};
 pub use timeline::{StaffTimelineEntry, TimelineEntry};

@@ -2,7 +2,7 @@
 
 use super::detail::{StaffOrder, staff_order};
 use crate::identity::Phone;
-use crate::kernel::{Cursor, Limit, OrderId, Page, ProductId, RefundId, Result, SkuId, UserId};
+use crate::kernel::{Cursor, Limit, OrderId, Page, ProductId, RefundId, Result, SkuId, StaffId, UserId};
 use crate::orders::{self, Filter};
 use crate::payments;
 use crate::platform::ctx::Ctx;
@@ -71,19 +71,21 @@ pub struct Wanted {
     pub q: Option<String>,
     /// An order id, an out_trade_no, a transaction id of the channel, or the number of a parcel; exact.
     pub number: Option<String>,
+    /// Who looks, where they may hand goods over; for others no order has a code.
+    pub code_seeker: Option<StaffId>,
 }
 
 /// Orders for staff, newest first.
 ///
 /// # Errors
-/// `invalid_request` for a span of time that is too long; the database.
+/// `invalid_request` for a span of time that is too long; `pickup_tries_exceeded`; the database.
 pub async fn staff_list(
     ctx: &Ctx,
     wanted: Wanted,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<StaffOrder>> {
-    let Wanted { mut filter, q, number } = wanted;
+    let Wanted { mut filter, q, number, code_seeker } = wanted;
     let (q, number) = (q.as_deref().map(str::trim), number.as_deref().map(str::trim));
     if let Some(number) = number.filter(|number| !number.is_empty()) {
         let found = match number.parse() {
@@ -95,7 +97,17 @@ pub async fn staff_list(
     if let Some(q) = q.filter(|q| !q.is_empty()) {
         narrow(ctx, &mut filter, meaning(q)).await?;
     }
+    // A code is not to be guessed here, either.
+    let seeker = code_seeker.filter(|_| filter.pickup_code.is_some());
+    match &seeker {
+        Some(member) => orders::begin_code_search(ctx, member).await?,
+        None if filter.pickup_code.is_some() => only(&mut filter, Vec::new()),
+        None => {}
+    }
     let page = orders::search(ctx, &filter, after, limit).await?;
+    if let Some(member) = seeker.filter(|_| !page.items.is_empty()) {
+        orders::code_search_found(ctx, &member).await?;
+    }
     let items = page.items.into_iter().map(|(order, lines)| staff_order(ctx, order, &lines));
     Ok(Page { items: items.collect(), next: page.next })
 }

@@ -123,7 +123,8 @@ pub async fn close_unanswered(
     why: &str,
 ) -> Result<()> {
     let by = order.close_reason.unwrap_or(CloseReason::Timeout);
-    let detail = json!({ "by": by, "reason": why });
+    // Why two people decided so is theirs; the customer reads why the order was cancelled.
+    let detail = json!({ "by": by, "reason": order.close_note, "internal": why });
     advance(tx, ctx, order, OrderMove::ClosedByStaff, actor, detail).await?;
     release_everything(tx, ctx, order, by).await
 }
@@ -132,7 +133,7 @@ async fn release_everything(tx: &mut Tx<'_>, ctx: &Ctx, order: &mut Order, by: C
     sql::set_closed(tx, &order.id, by, ctx.clock.now_ms()).await?;
     order.close_reason = Some(by);
     order.open_attempt = None;
-    stock::cancel(tx, &order.id).await?;
+    stock::cancel(tx, ctx, &order.id).await?;
     if order.coupon_id.is_some() {
         coupons::release(tx, ctx, &order.id).await?;
     }

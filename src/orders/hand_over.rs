@@ -11,7 +11,7 @@ use super::{
     PICKUP_CODE_UNKNOWN, PICKUP_TRIES_EXCEEDED, REFUND_OPEN, complete, pickup_code, sql,
 };
 use crate::kernel::{
-    Actor, Code, Failure, Limit, Millis, OrderId, Result, StaffId, StoreId, minute_ms, rfc3339,
+    Actor, Code, Failure, Id, Limit, Millis, OrderId, Result, StaffId, StoreId, minute_ms, rfc3339,
 };
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx};
@@ -107,6 +107,28 @@ async fn store_of(conn: &mut Conn, scope: &StoreScope, asked: Option<&StoreId>) 
         (Some(only), None) => Ok(only.id),
         _ => Err(Failure::invalid("/store_id", "is required: there is more than one store")),
     }
+}
+
+/// Somebody looks among all orders for a code: that is a try like one at the counter, and counted before.
+///
+/// # Errors
+/// `pickup_tries_exceeded` after ten that found nothing.
+pub async fn begin_code_search(ctx: &Ctx, member: &StaffId) -> Result<()> {
+    let now_ms = ctx.clock.now_ms();
+    ctx.db.write(|tx| Box::pin(async move { take_try(tx, member, &everywhere(), now_ms).await })).await
+}
+
+/// The search found something, so it was no try.
+///
+/// # Errors
+/// The database.
+pub async fn code_search_found(ctx: &Ctx, member: &StaffId) -> Result<()> {
+    ctx.db.write(|tx| Box::pin(async move { sql::forget_try(tx, member, &everywhere()).await })).await
+}
+
+/// In the place of a store, for tries at no counter: the id of none.
+fn everywhere() -> StoreId {
+    StoreId::from_tail(&"0".repeat(26))
 }
 
 /// Counts a try before the code is looked up, so that parallel tries count, too.

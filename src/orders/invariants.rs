@@ -101,11 +101,12 @@ const RULES: &[(&str, &str)] = &[
          OR (o.status NOT IN ('COMPLETED', 'FINISHED') AND l.shipped <> 0))",
     ),
     (
-        "orders: a discrepancy was supplied for a line of an order in the store, of at most its quantity, \
-         and nothing else names a line",
+        "orders: a discrepancy was supplied for a line of an order in the store, of at most its quantity, or taken \
+         back when nobody paid, and nothing else names a line",
         "SELECT m.id FROM supply_moves m LEFT JOIN order_lines l ON l.id = m.line_id AND l.sku_id = m.sku_id \
          LEFT JOIN orders o ON o.id = l.order_id AND o.store_id = m.store_id AND o.fulfilment = 'IN_STORE' \
-         WHERE (m.kind = 'DISCREPANCY' AND (o.id IS NULL OR m.quantity < 1 OR m.quantity > l.quantity)) \
+         WHERE (m.kind = 'DISCREPANCY' AND (o.id IS NULL OR m.quantity = 0 OR m.quantity > l.quantity \
+         OR m.quantity < -l.quantity OR (m.quantity < 0 AND (o.status <> 'CLOSED' OR o.paid_minor <> 0)))) \
          OR (m.kind <> 'DISCREPANCY' AND m.line_id IS NOT NULL)",
     ),
     (

@@ -34,7 +34,9 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
-pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
+pub use hand_over::{
+    HandedOver, Shown, begin_code_search, code_search_found, exit_check, hand_over, hand_over_refusal, verify,
+};
 pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, counts, list};
 pub use moves::{hold, record, stage};
@@ -54,7 +56,8 @@ pub use reveal::{Recipient, reveal_recipients};
 pub use search::{Filter, search};
 pub use ship::{ShipLine, refusal_to_ship, ship_lines};
 pub use sql::{
-    count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline, timeline_of_request,
+    count_to_ship, count_unanswered, find, find_lines, find_owned, has_ordered_in, store_of, timeline,
+    timeline_of_request,
 };
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;

@@ -46,6 +46,23 @@ pub async fn store_of(conn: &mut Conn, id: &OrderId) -> Result<Option<StoreId>> 
     Ok(row.map(|(store,)| store))
 }
 
+/// Has this user an order of one of these stores?
+///
+/// # Errors
+/// The database.
+pub async fn has_ordered_in(conn: &mut Conn, scope: &StoreScope, user: &UserId) -> Result<bool> {
+    let query = format!(
+        "SELECT id FROM orders WHERE user_id = ?{} ORDER BY id DESC LIMIT 1",
+        scope.condition("store_id")
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(user);
+    for store in scope.bound() {
+        query = query.bind(store);
+    }
+    let row: Option<(OrderId,)> = query.fetch_optional(conn).await?;
+    Ok(row.is_some())
+}
+
 /// The order if it is this user's.
 ///
 /// # Errors

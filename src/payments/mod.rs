@@ -30,8 +30,8 @@ pub use provider::{
 pub use reprice::{RepriceOutcome, reprice};
 pub use settle::settle_notice;
 pub use sql::{
-    Arrived, Attempt, by_id, by_number, by_transaction, count_mismatched, list_arrived, of_order,
-    paid_attempt, record_of,
+    Arrived, ArrivedFilter, Attempt, by_id, by_number, by_transaction, count_mismatched, list_arrived,
+    of_order, paid_attempt, record_of,
 };
 pub use start::start;
 pub use unanswered::{UNANSWERED_AFTER_MS, confirm_close, decline_close, propose_close};

@@ -385,15 +385,23 @@ pub struct Arrived {
     pub reviewed_ms: Option<Millis>,
 }
 
-/// Payments of these stores that arrived, newest first; `waiting`: only mismatched ones that nobody has decided.
+/// What staff narrows the list of payments to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct ArrivedFilter<'a> {
+    pub order: Option<&'a OrderId>,
+    pub kind: Option<AttemptStatus>,
+    /// Only mismatched ones that nobody has decided.
+    pub waiting: bool,
+}
+
+/// Payments of these stores that arrived, newest first.
 ///
 /// # Errors
 /// The database.
 pub async fn list_arrived(
     conn: &mut Conn,
     scope: &StoreScope,
-    kind: Option<AttemptStatus>,
-    waiting: bool,
+    filter: ArrivedFilter<'_>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Arrived>> {
@@ -403,16 +411,22 @@ pub async fn list_arrived(
          r.currency, r.paid_ms, a.reviewed_ms FROM payment_records r JOIN payment_attempts a \
          ON a.id = r.attempt_id WHERE r.attempt_id < ?",
     );
-    if kind.is_some() {
+    if filter.order.is_some() {
+        query.push_str(" AND r.order_id = ?");
+    }
+    if filter.kind.is_some() {
         query.push_str(" AND r.kind = ?");
     }
-    if waiting {
+    if filter.waiting {
         query.push_str(" AND r.kind = 'MISMATCH' AND a.reviewed_ms IS NULL");
     }
     query.push_str(&of_stores(scope, "a"));
     query.push_str(" ORDER BY r.attempt_id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
-    if let Some(kind) = kind {
+    if let Some(order) = filter.order {
+        query = query.bind(order);
+    }
+    if let Some(kind) = filter.kind {
         query = query.bind(kind);
     }
     for store in scope.bound() {

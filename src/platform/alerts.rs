@@ -8,6 +8,7 @@ use crate::kernel::{AlertId, Cursor, Limit, Millis, Page, Result, codes};
 
 codes! {
     ALERT_NOT_FOUND: 404 "alert_not_found" "No alert is open under this id.";
+    ALERT_CLOSES_ITSELF: 409 "alert_closes_itself" "This alert says how something stands, and ends when that does: deal with its cause.";
 }
 
 /// Something that needs a person's eyes.

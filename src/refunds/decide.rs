@@ -310,7 +310,9 @@ pub(super) async fn free(
     actor: &Actor,
     why: &str,
 ) -> Result<()> {
-    sql::set_ended(tx, &refund.id, why, ctx.clock.now_ms()).await?;
+    // The note is for the customer; why two people gave up is theirs.
+    let note = if to == RefundState::GivenUp { "" } else { why };
+    sql::set_ended(tx, &refund.id, note, ctx.clock.now_ms()).await?;
     let detail = json!({ "refund": refund.id, "outcome": to, "reason": why });
     orders::record(tx, ctx, order, OrderMove::RefundEnded, actor, detail).await?;
     if refund.kind == RefundKind::Orphan {

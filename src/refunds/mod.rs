@@ -42,7 +42,7 @@ pub use sql::{
     list, of_order, of_orphans, refund_of_photo, submissions, with_lines,
 };
 pub use start::{StaffRefund, Take, start};
-pub use submit::look_up;
+pub use submit::{PAUSED_ALERT, look_up};
 pub use sweep::sweep;
 pub use view::{RefundView, refund_view, refund_views};
 pub use worker::{next_due, tick};

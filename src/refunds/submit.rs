@@ -23,7 +23,8 @@ use crate::platform::{alerts, audit};
 const ASK_AFTER_MS: [Millis; 6] = [5_000, 30_000, minute_ms(2), minute_ms(10), minute_ms(30), hour_ms(1)];
 
 /// The alert that is open while the merchant's account does not allow refunds: their queue rests.
-const PAUSED: (&str, &str) = ("refunds_paused", "wechat_pay");
+pub const PAUSED_ALERT: &str = "refunds_paused";
+const PAUSED: (&str, &str) = (PAUSED_ALERT, "wechat_pay");
 
 const ACTOR: Actor = Actor::System("refund");
 

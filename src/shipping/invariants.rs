@@ -1,6 +1,6 @@
 //! What must be true of parcels and uploads: each rule is a query that finds no row.
 
-use super::NOT_UPLOADED;
+use super::NOT_UPLOADED_ALERT;
 use crate::kernel::{Millis, Result, minute_ms};
 use crate::platform::db::{Conn, violations};
 
@@ -27,7 +27,7 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
                 "SELECT o.id FROM orders o JOIN payment_attempts a ON a.order_id = o.id \
                  AND a.status = 'SUCCEEDED' AND a.provider = 'WECHAT_PAY' \
                  LEFT JOIN shipping_uploads u ON u.order_id = o.id \
-                 LEFT JOIN alerts w ON w.kind = '{NOT_UPLOADED}' AND w.object = o.id AND w.closed_ms IS NULL \
+                 LEFT JOIN alerts w ON w.kind = '{NOT_UPLOADED_ALERT}' AND w.object = o.id AND w.closed_ms IS NULL \
                  WHERE o.shipped_ms < {before_ms} AND w.id IS NULL AND u.next_ms IS NULL \
                  AND (u.order_id IS NULL OR u.state IN ('PENDING', 'GIVEN_UP') \
                  OR (u.state = 'ACCEPTED' AND u.all_delivered = 0))"

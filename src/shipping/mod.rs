@@ -63,7 +63,7 @@ const OWN_COURIER: &str = "商家自送";
 const ACTOR: Actor = Actor::System("wechat_shipping");
 
 /// The alert of an upload that WeChat does not accept; its object is the order.
-const NOT_UPLOADED: &str = "shipping_not_uploaded";
+pub const NOT_UPLOADED_ALERT: &str = "shipping_not_uploaded";
 /// The alert of WeChat's reminder that an order waits for shipping; its object is the order.
 const REMINDED: &str = "shipping_reminder";
 /// The alert of a file of which parcels could not be shipped; its object is the file.

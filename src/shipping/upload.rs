@@ -4,7 +4,9 @@
 use serde_json::json;
 
 use super::sql::{self, Ending, Upload};
-use super::{ACTOR, MONEY_HELD, NOT_UPLOADED, Parcel, ParcelLine, REMINDED, UploadState, settlement};
+use super::{
+    ACTOR, MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement,
+};
 use crate::events::Event;
 use crate::kernel::{Millis, Result, common, day_ms, hour_ms};
 use crate::orders::{self, Fulfilment, Order, OrderLine, OrderMove, RefundStatus};
@@ -288,7 +290,7 @@ async fn failed(ctx: &Ctx, upload: &Upload, error: &str, may_pass: bool) -> Resu
                     orders::record(tx, ctx, order, OrderMove::UploadFailed, &ACTOR, detail).await?;
                 }
                 if unchanged && alert {
-                    alerts::open(tx, ctx, NOT_UPLOADED, order.as_str(), error).await?;
+                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, order.as_str(), error).await?;
                 }
                 Ok(())
             })
@@ -318,8 +320,8 @@ async fn end(ctx: &Ctx, upload: &Upload, ending: &Ending<'_>) -> Result<()> {
                 let ended = sql::end(tx, upload, ending).await?;
                 if ended {
                     let over: &[&str] = match ending.state {
-                        UploadState::NotNeeded => &[NOT_UPLOADED, REMINDED, MONEY_HELD],
-                        _ => &[NOT_UPLOADED, REMINDED],
+                        UploadState::NotNeeded => &[NOT_UPLOADED_ALERT, REMINDED, MONEY_HELD],
+                        _ => &[NOT_UPLOADED_ALERT, REMINDED],
                     };
                     for kind in over {
                         alerts::close(tx, ctx, kind, order.as_str()).await?;
@@ -348,7 +350,7 @@ async fn give_up(ctx: &Ctx, upload: &Upload, state: UploadState, error: &str) ->
                 if sql::end(tx, upload, ending).await? {
                     let detail = json!({ "state": state, "reason": error });
                     orders::record(tx, ctx, &mut order, OrderMove::UploadGivenUp, &ACTOR, detail).await?;
-                    alerts::open(tx, ctx, NOT_UPLOADED, order.id.as_str(), error).await?;
+                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, order.id.as_str(), error).await?;
                 }
                 Ok(())
             })

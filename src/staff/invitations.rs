@@ -153,9 +153,12 @@ pub async fn accept(ctx: &Ctx, token: &str, name: &str, password: &str) -> Resul
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                // Behind every change of who is an owner.
+                sql::take_guard(tx).await?;
                 // Read again: it may have been accepted or taken back while the password was hashed.
                 let open = sql::invitations::open_by_token(tx, hash, now_ms).await?.ok_or_else(not_valid)?;
-                if !sql::invitations::end(tx, &open.id, now_ms).await? {
+                let is_good = sql::is_active_owner(tx, &open.invited_by).await?;
+                if !is_good || !sql::invitations::end(tx, &open.id, now_ms).await? {
                     return Err(not_valid());
                 }
                 let row = NewStaff {

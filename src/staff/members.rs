@@ -97,7 +97,8 @@ async fn keep_an_owner(tx: &mut Tx<'_>, member: &Member) -> Result<()> {
     Ok(())
 }
 
-/// Gives a member another role, other stores, or both; it counts from the next request on.
+/// Gives a member another role, other stores, or both; it counts from the next request on. Whom somebody has
+/// invited who is no owner any more can't accept.
 ///
 /// # Errors
 /// `staff_not_found`, `last_owner`, `invalid_request`.
@@ -118,6 +119,9 @@ pub async fn change_role(
                     keep_an_owner(tx, &before).await?;
                 }
                 sql::set_role(tx, id, role, scope).await?;
+                if role != Role::Owner {
+                    sql::invitations::end_of(tx, id, ctx.clock.now_ms()).await?;
+                }
                 let after = Member { role, scope: scope.clone(), ..before.clone() };
                 let entry = audit::Entry {
                     actor,
@@ -133,7 +137,8 @@ pub async fn change_role(
         .await
 }
 
-/// A member may not sign in any more, and is signed out everywhere at once. What the member did stays.
+/// A member may not sign in any more, and is signed out everywhere at once. What the member did stays, but for
+/// invitations that nobody has accepted yet.
 ///
 /// # Errors
 /// `staff_not_found`, `last_owner`.
@@ -149,11 +154,12 @@ pub async fn disable(ctx: &Ctx, actor: &Actor, id: &StaffId, reason: &str) -> Re
                     return Ok(before);
                 }
                 let ended = sql::sessions::end_all(tx, id, None, EndReason::Disabled, now_ms).await?;
+                let taken_back = sql::invitations::end_of(tx, id, now_ms).await?;
                 let entry = audit::Entry {
                     actor,
                     operation: "disableStaff",
                     object: id.as_str(),
-                    before: Some(json!({ "disabled": false, "sessions": ended })),
+                    before: Some(json!({ "disabled": false, "sessions": ended, "invitations": taken_back })),
                     after: Some(json!({ "disabled": true, "reason": reason })),
                 };
                 audit::record(tx, ctx, entry).await?;

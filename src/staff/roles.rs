@@ -29,8 +29,6 @@ pub enum Permission {
     DecideRefunds,
     /// Settle money by hand: proofs, payments that are not what was asked for, a channel that can't answer.
     SettleMoney,
-    /// Figures of the business.
-    Report,
     /// Alerts.
     Watch,
     /// The machinery: dead letters, the outbox, caches, the audit log.
@@ -47,7 +45,7 @@ impl Permission {
             Self::OwnAccount | Self::Read => &[Owner, Manager, Clerk, Finance, Viewer],
             Self::SeePhone | Self::Serve | Self::StartRefunds => &[Owner, Manager, Clerk],
             Self::RunStore | Self::RunShop => &[Owner, Manager],
-            Self::DecideRefunds | Self::Report | Self::Watch => &[Owner, Manager, Finance],
+            Self::DecideRefunds | Self::Watch => &[Owner, Manager, Finance],
             Self::SettleMoney => &[Owner, Finance],
             Self::Operate | Self::ManageStaff => &[Owner],
         }

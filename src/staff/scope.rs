@@ -23,6 +23,15 @@ impl StoreScope {
         self.stores().is_none_or(|stores| stores.contains(store))
     }
 
+    /// This store of them only, where one is named; nothing, where it is none of them.
+    pub fn within(&self, store: Option<&StoreId>) -> Self {
+        match store {
+            None => self.clone(),
+            Some(store) if self.has(store) => Self::Only(BTreeSet::from([store.clone()])),
+            Some(_) => Self::Only(BTreeSet::new()),
+        }
+    }
+
     /// The stores, where they are limited.
     pub const fn stores(&self) -> Option<&BTreeSet<StoreId>> {
         match self {

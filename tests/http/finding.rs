@@ -282,3 +282,48 @@ async fn an_order_whose_address_is_damaged_is_shown_without_it_and_hides_no_othe
     assert_eq!(refused.refused(409, "recipient_unreadable")["field"], "/order_ids/1");
     app.finish().await;
 }
+
+#[tokio::test]
+async fn refunds_and_payments_are_listed_by_store_and_order() {
+    let app = TestApp::new().await;
+    let (alice, staff) = (app.user("alice").await, app.staff().await);
+    let first = app.paid_order(&alice, &[(SKU, 1)]).await;
+    let second = app.paid_order(&alice, &[(SKU, 1)]).await;
+    alice.refund(&second).await;
+    app.drain().await;
+    let (first, second) = (text(&first, "id"), text(&second, "id"));
+    let listed = async |path: &str, query: String| {
+        let list = staff.get(&format!("/admin/v1/{path}?{query}")).await.ok();
+        items(&list).iter().map(|row| text(row, "order_id")).collect::<Vec<_>>()
+    };
+    let store = |id: &str| format!("store_id={id}");
+    assert_eq!(listed("payments", store(ONLINE_STORE)).await, [second.clone(), first.clone()]);
+    assert_eq!(listed("refunds", store(ONLINE_STORE)).await, [second.clone()]);
+    for path in ["payments", "refunds"] {
+        assert!(listed(path, store("sto_00000000000000000000000002")).await.is_empty(), "{path}");
+    }
+    assert_eq!(listed("payments", format!("order_id={first}")).await, [first.clone()]);
+    assert_eq!(listed("refunds", format!("order_id={second}")).await, [second.clone()]);
+    assert!(listed("refunds", format!("order_id={first}")).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn of_a_customers_coupons_other_stores_learn_no_order() {
+    let app = TestApp::new().await;
+    let (alice, owner) = (app.user("alice").await, app.staff().await);
+    let coupon = app.coupon(&alice, 700).await;
+    let quote = alice.quote(&[(SKU, 1)], &[&coupon]).await;
+    let order = alice.place(&quote).await.ok();
+    let path = format!("/admin/v1/users/{}/coupons", alice.id);
+    let held = |list: &Value| {
+        let row = items(list).into_iter().find(|row| row["id"] == json!(coupon)).expect("the coupon");
+        row.get("order_id").cloned()
+    };
+    assert_eq!(held(&owner.get(&path).await.ok()), Some(order["id"].clone()));
+    let inside = app.member(Role::Clerk, &[ONLINE_STORE]).await;
+    assert_eq!(held(&inside.get(&path).await.ok()), None);
+    let outside = app.member(Role::Viewer, &["sto_00000000000000000000000002"]).await;
+    outside.get(&path).await.refused(404, "user_not_found");
+    app.finish().await;
+}

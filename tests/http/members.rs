@@ -124,6 +124,59 @@ async fn an_invitation_that_is_old_taken_back_or_replaced_opens_nothing() {
 }
 
 #[tokio::test]
+async fn an_invitation_ends_with_the_rights_of_who_gave_it() {
+    let app = TestApp::new().await;
+    let owner = app.staff().await;
+    for (name, path, body) in [
+        ("disabled", "disable", json!({ "reason": "离职" })),
+        ("demoted", "role", json!({ "role": "VIEWER" })),
+    ] {
+        let second = app.member(Role::Owner, &[]).await;
+        let path = format!("/admin/v1/staff/{}/{path}", my_id(&second).await);
+        let ghost = invite(&second, name, "OWNER").await;
+        match name {
+            "disabled" => owner.post(&path, &body).await.ok(),
+            _ => owner.put(&path, &body).await.ok(),
+        };
+        assert!(items(&owner.get("/admin/v1/staff-invitations").await.ok()).is_empty());
+        accept(&app, &ghost["invitation_token"], PASSWORD).await.refused(404, "invitation_not_valid");
+        sign_in(&app.client(), name, PASSWORD, None).await.refused(401, "sign_in_failed");
+    }
+    // Whoever stays an owner keeps them.
+    let second = app.member(Role::Owner, &[]).await;
+    let kept = invite(&second, "kept", "VIEWER").await;
+    let path = format!("/admin/v1/staff/{}/role", my_id(&second).await);
+    owner.put(&path, &json!({ "role": "OWNER" })).await.ok();
+    assert_eq!(accept(&app, &kept["invitation_token"], PASSWORD).await.status, 201);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_invitation_that_is_accepted_while_its_owner_is_disabled_counts_or_not() {
+    let app = TestApp::new().await;
+    let owner = app.staff().await;
+    for round in 0..4 {
+        let second = app.member(Role::Owner, &[]).await;
+        let path = format!("/admin/v1/staff/{}/disable", my_id(&second).await);
+        let name = format!("ghost-{round}");
+        let token = invite(&second, &name, "OWNER").await["invitation_token"].clone();
+        let reason = json!({ "reason": "离职" });
+        let (accepted, disabled) = tokio::join!(accept(&app, &token, PASSWORD), owner.post(&path, &reason));
+        disabled.ok();
+        let log = owner.get("/admin/v1/audit?limit=10").await.ok();
+        let order: Vec<String> = items(&log).iter().map(|row| text(row, "operation")).collect();
+        let place = |operation: &str| order.iter().position(|row| row == operation);
+        if accepted.status == 201 {
+            // Newest first: it was accepted before.
+            assert!(place("acceptStaffInvitation") > place("disableStaff"), "{order:?}");
+        } else {
+            accepted.refused(404, "invitation_not_valid");
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn two_people_with_one_link_become_one_member() {
     let app = TestApp::new().await;
     let invited = invite(&app.staff().await, "bo", "VIEWER").await;

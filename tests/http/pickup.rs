@@ -5,7 +5,9 @@ use minimall::sandbox::demo;
 use minimall::staff::Role;
 use serde_json::{Value, json};
 
-use crate::support::{Clerk, HUBIN, ONLINE_STORE, SKU, TestApp, WULIN, fresh_key, items, minor, sku, text};
+use crate::support::{
+    Clerk, Client, HUBIN, ONLINE_STORE, SKU, TestApp, WULIN, fresh_key, items, minor, sku, text,
+};
 
 const DAY_MIN: i64 = 24 * 60;
 
@@ -205,6 +207,39 @@ async fn a_code_opens_its_order_in_its_store_only_and_guesses_are_counted() {
     clerk.verify(missing, &wrong).await.refused(404, "store_not_found");
     let which = clerk.0.post("/admin/v1/pickups/verify", &json!({ "code": wrong })).await;
     assert_eq!(which.refused(400, "invalid_request")["field"], "/store_id");
+    app.finish_money().await;
+}
+
+/// Edge case 44: the search among all orders is no way around the limit.
+#[tokio::test]
+async fn a_search_for_a_code_that_finds_nothing_is_a_guess_like_any_other() {
+    let app = TestApp::new().await;
+    let (alice, clerk) = (app.user("alice").await, app.member(Role::Clerk, &[]).await);
+    let order = app.paid_in(&alice, WULIN, "PICKUP", &[(SKU, 1)]).await;
+    let code = alice.code(&order).await;
+    let wrong = other_code(&code);
+    let found = async |client: &Client, name: &str, code: &str| {
+        client.get(&format!("/admin/v1/orders?{name}={code}")).await
+    };
+    for name in ["pickup_code", "q"] {
+        assert_eq!(found(&clerk, name, &code).await.ok()["items"][0]["id"], order["id"]);
+    }
+    for turn in 0..10 {
+        let name = if turn % 2 == 0 { "pickup_code" } else { "q" };
+        assert!(items(&found(&clerk, name, &wrong).await.ok()).is_empty());
+    }
+    let full = found(&clerk, "q", &code).await;
+    assert!(full.header("retry-after").is_some());
+    full.refused(429, "pickup_tries_exceeded");
+    // Other searches go on, and after a quarter of an hour this one does.
+    let path = format!("/admin/v1/orders?q={}", text(&order, "id"));
+    assert_eq!(items(&clerk.get(&path).await.ok()).len(), 1);
+    app.advance_minutes(16);
+    assert_eq!(items(&found(&clerk, "pickup_code", &code).await.ok()).len(), 1);
+    // Who hands nothing over has no use for codes.
+    let viewer = app.member(Role::Viewer, &[]).await;
+    found(&viewer, "pickup_code", &code).await.refused(403, "role_not_allowed");
+    assert!(items(&found(&viewer, "q", &code).await.ok()).is_empty());
     app.finish_money().await;
 }
 

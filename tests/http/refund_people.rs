@@ -260,6 +260,17 @@ async fn a_refused_refund_is_given_up_by_two_people_and_frees_what_it_held() {
     assert_eq!((&seen["status"], &seen["lines"][0]["cancelled"]), (&json!("PAID"), &json!(0)));
     let last = seen["timeline"].as_array().and_then(|rows| rows.last()).expect("a row");
     assert_eq!(last["text"], "退款未能完成，请联系商家");
+    // What the two wrote down for each other is not for the customer.
+    for path in [
+        format!("/api/v1/orders/{}", id(&order)),
+        format!("/api/v1/orders/{}/refunds", id(&order)),
+        "/api/v1/notices".to_owned(),
+    ] {
+        let told = alice.client.get(&path).await;
+        assert!(!String::from_utf8_lossy(&told.bytes).contains("顾客同意不再退款"), "{path}");
+    }
+    let staff = second.get(&format!("/admin/v1/orders/{}", id(&order))).await;
+    assert!(String::from_utf8_lossy(&staff.bytes).contains("顾客同意不再退款"));
     assert_eq!(alice.client.get("/api/v1/notices").await.ok()["items"][0]["kind"], "refund_dropped");
     let trail = first.get(&format!("/admin/v1/orders/{}", id(&order))).await.ok();
     let reason = "顾客同意不再退款".to_owned();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{SKU, TestApp, User, minor, sku};
+use crate::support::{SKU, TestApp, User, items, minor, sku};
 
 const REFUND: &str = "/v3/refund/domestic/refunds";
 
@@ -183,6 +183,13 @@ async fn only_an_accepted_refund_ends_the_pause() {
     let refund = bob.refund(&resting).await;
     app.drain().await;
     assert_eq!(app.alerts("refunds_paused").await, 1);
+    // How it stands is not to be closed by hand, or the next one would be submitted at once.
+    let staff = app.staff().await;
+    let alerts = items(&staff.get("/admin/v1/alerts").await.ok());
+    let paused = alerts.iter().find(|alert| alert["kind"] == "refunds_paused").expect("the alert");
+    let path = format!("/admin/v1/alerts/{}/close", paused["id"].as_str().expect("an id"));
+    let reason = serde_json::json!({ "reason": "看过了" });
+    staff.post(&path, &reason).await.refused(409, "alert_closes_itself");
     // The one that is at the channel is asked about in between.
     app.live_through_minutes(5).await;
     assert!(app.calls(REFUND).await.iter().any(|call| call["method"] == "GET"));

@@ -70,6 +70,8 @@ async fn two_people_close_it_after_a_day_and_money_that_comes_later_goes_back() 
     assert_eq!((app.coupon_status(&coupon).await, app.stock(SKU).await), ("UNUSED".to_owned(), before));
     assert_eq!(app.alerts("payment_not_closed").await, 0);
     assert_eq!(app.moves(&order, "closed_by_staff").await, 1);
+    let told = alice.client.get(&format!("/api/v1/orders/{}", id(&order))).await;
+    assert!(!String::from_utf8_lossy(&told.bytes).contains("渠道长时间无响应"), "that is for staff");
     let trail = second.get(&format!("/admin/v1/orders/{}", id(&order))).await.ok();
     for (code, summary) in [
         ("proposed", "提议关闭渠道无法应答的订单，等待另一人确认"),

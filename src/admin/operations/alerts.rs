@@ -7,11 +7,16 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::json;
 
 use crate::kernel::{AlertId, Cursor, Failure, Limit, rfc3339};
-use crate::platform::alerts::{self, ALERT_NOT_FOUND, Alert};
+use crate::platform::alerts::{self, ALERT_CLOSES_ITSELF, ALERT_NOT_FOUND, Alert};
 use crate::platform::audit::{self, Entry};
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{Body, List, NoContent, Reply, Tag};
+use crate::refunds;
+use crate::shipping;
 use crate::staff::StaffAuth;
+
+/// Alerts that say how something stands: they end with it.
+const STANDING: [&str; 2] = [refunds::PAUSED_ALERT, shipping::NOT_UPLOADED_ALERT];
 
 /// Something that needs a person's eyes.
 #[derive(Debug, Object)]
@@ -81,9 +86,10 @@ impl AlertsApi {
 
     /// Close an alert
     ///
-    /// Somebody has looked at it. It opens again when its cause is met again. Writes an audit row.
+    /// Somebody has looked at it. It opens again when its cause is met again. Writes an audit row. Alerts that say
+    /// how something stands, like a pause of the refunds, end with it and can't be closed.
     ///
-    /// Errors: `unauthenticated`, `alert_not_found`.
+    /// Errors: `unauthenticated`, `alert_not_found`, `alert_closes_itself`.
     #[oai(path = "/alerts/:alert_id/close", method = "post", operation_id = "closeAlert")]
     async fn close_alert(
         &self,
@@ -96,6 +102,9 @@ impl AlertsApi {
             Box::pin(async move {
                 let alert = alerts::close_by_id(tx, ctx, id).await?;
                 let alert = alert.ok_or_else(|| Failure::new(&ALERT_NOT_FOUND))?;
+                if STANDING.contains(&alert.kind.as_str()) {
+                    return Err(Failure::new(&ALERT_CLOSES_ITSELF));
+                }
                 let entry = Entry {
                     actor,
                     operation: "closeAlert",

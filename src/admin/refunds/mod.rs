@@ -13,7 +13,7 @@ pub use self::dto::{Because, ProposalView};
 use self::dto::{RefundApproval, RefundRejection, StaffRefundView, submission_view};
 pub use self::manual::RefundsByPeopleApi;
 pub use self::start::StartedRefundsApi;
-use crate::kernel::{Cursor, Failure, Limit, RefundId, Result};
+use crate::kernel::{Cursor, Failure, Limit, OrderId, RefundId, Result, StoreId};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Key;
 use crate::platform::proposals;
@@ -64,6 +64,8 @@ impl AdminRefundsApi {
         auth: StaffAuth,
         /// REQUESTED and AWAITING_RETURN wait for a decision; MANUAL and ABNORMAL for a person.
         status: Query<Option<RefundState>>,
+        store_id: Query<Option<StoreId>>,
+        order_id: Query<Option<OrderId>>,
         /// With AWAITING_RETURN: true, the goods are on their way or there and wait to be looked at.
         return_sent: Query<Option<bool>>,
         /// 1 to 100, 20 unless told.
@@ -74,8 +76,9 @@ impl AdminRefundsApi {
     ) -> Reply<Json<List<RefundView>>> {
         let limit = Limit::parse(limit.0)?;
         let conn = &mut *self.ctx.db.reader().await?;
-        let filter = ListFilter { status: status.0, return_sent: return_sent.0 };
-        let page = refunds::list(conn, auth.scope(), filter, cursor.0.as_ref(), limit).await?;
+        let filter = ListFilter { order: order_id.0.as_ref(), status: status.0, return_sent: return_sent.0 };
+        let scope = &auth.scope().within(store_id.0.as_ref());
+        let page = refunds::list(conn, scope, filter, cursor.0.as_ref(), limit).await?;
         let items = refunds::with_lines(conn, page.items).await?;
         let items = items.into_iter().map(|(refund, lines)| refund_view(refund, &lines)).collect();
         Ok(Json(List { items, next_cursor: page.next }))

@@ -89,8 +89,8 @@ pub async fn lock(tx: &mut Tx<'_>, order: &OrderId, store: &StoreId, lines: &[Lo
 }
 
 /// Takes the stock of an order whose goods are in the customer's hand: what the stock does not know of is
-/// supplied first, by a move of exactly the shortfall that names the line. It stays, whatever becomes of the
-/// order: the goods were there.
+/// supplied first, by a move of exactly the shortfall that names the line. It stays when the order is paid, and
+/// when it is refunded later: the goods were there. Nothing speaks for them when nobody pays, see [`cancel`].
 ///
 /// # Errors
 /// The database.
@@ -116,6 +116,8 @@ pub async fn lock_in_hand(
 
 /// Why a discrepancy was supplied, for the list of moves.
 const IN_HAND: &str = "店内扫码购：商品在顾客手中，库存不足";
+/// And why it was taken back.
+const NOT_PAID: &str = "店内扫码购：未付款，撤回补充的库存";
 
 /// What is available of a stock row that is held from now on: nobody takes of it before the commit.
 async fn held_available(tx: &mut Tx<'_>, store: &StoreId, sku: &SkuId) -> Result<i64> {
@@ -151,18 +153,31 @@ async fn lock_line(tx: &mut Tx<'_>, order: &OrderId, store: &StoreId, line: &Loc
 /// # Errors
 /// The database; a stock row that does not hold what was locked.
 pub async fn finish(tx: &mut Tx<'_>, order: &OrderId) -> Result<()> {
-    end(tx, order, LockState::Finish).await
+    end(tx, order, LockState::Finish).await?;
+    Ok(())
 }
 
-/// The order is closed without payment: what it locked can be bought again. Safe to repeat.
+/// The order is closed without payment: what it locked can be bought again, but for what was supplied because it
+/// was said to be in a hand; that is taken back. Safe to repeat.
 ///
 /// # Errors
 /// The database; a stock row that does not hold what was locked.
-pub async fn cancel(tx: &mut Tx<'_>, order: &OrderId) -> Result<()> {
-    end(tx, order, LockState::Cancel).await
+pub async fn cancel(tx: &mut Tx<'_>, ctx: &Ctx, order: &OrderId) -> Result<()> {
+    for row in end(tx, order, LockState::Cancel).await? {
+        // At most what was just unlocked, so it is available.
+        let quantity = -sql::supplied_for(tx, &row.line_id).await?;
+        if quantity < 0 {
+            let (store, sku) = (&row.store_id, &row.sku_id);
+            let supply = Supply { store, sku, quantity, kind: SupplyKind::Discrepancy, reason: NOT_PAID };
+            supply_for(tx, ctx, &Actor::System("stock"), &supply, Some(&row.line_id)).await?;
+        }
+    }
+    Ok(())
 }
 
-async fn end(tx: &mut Tx<'_>, order: &OrderId, to: LockState) -> Result<()> {
+/// Answers the lines whose locks ended here.
+async fn end(tx: &mut Tx<'_>, order: &OrderId, to: LockState) -> Result<Vec<sql::LockRow>> {
+    let mut ended = Vec::new();
     for row in sql::locked_lines(tx, order).await? {
         // No row: somebody was here first.
         if !sql::end_lock(tx, order, &row.line_id, to).await? {
@@ -173,8 +188,9 @@ async fn end(tx: &mut Tx<'_>, order: &OrderId, to: LockState) -> Result<()> {
             _ => sql::unlock(tx, &row.store_id, &row.sku_id, row.quantity).await?,
         };
         held(moved, &row.sku_id)?;
+        ended.push(row);
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Puts sold goods of a line back: `quantity` more of what its lock row sold. The caller's own conditional

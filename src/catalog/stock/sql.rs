@@ -254,6 +254,16 @@ pub async fn moves(
     Ok(rows)
 }
 
+/// What was supplied for a line because it was in a hand, less what was taken back.
+pub async fn supplied_for(conn: &mut Conn, line: &OrderLineId) -> Result<i64> {
+    let (sum,): (Option<i64>,) =
+        sqlx::query_as("SELECT CAST(SUM(quantity) AS SIGNED) FROM supply_moves WHERE line_id = ?")
+            .bind(line)
+            .fetch_one(conn)
+            .await?;
+    Ok(sum.unwrap_or_default())
+}
+
 pub async fn discrepancies(
     conn: &mut Conn,
     store: &StoreId,

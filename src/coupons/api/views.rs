@@ -7,6 +7,7 @@ use crate::kernel::{
     CouponId, CouponTemplateId, Currency, Millis, Money, OrderId, Result, SkuId, StoreId, rfc3339,
 };
 use crate::pricing::Benefit;
+use crate::staff::StoreScope;
 
 /// What a coupon takes off.
 #[derive(Object)]
@@ -100,6 +101,14 @@ pub struct CouponView {
 }
 
 impl CouponView {
+    /// As staff sees it: which order has it is not told to members whose stores are limited, since that order
+    /// may be of another store.
+    pub fn for_staff(detail: CouponDetail, scope: &StoreScope, now_ms: Millis) -> Self {
+        let mut view = Self::of(detail, now_ms);
+        view.order_id = view.order_id.filter(|_| scope.is_all());
+        view
+    }
+
     pub fn of(detail: CouponDetail, now_ms: Millis) -> Self {
         let CouponDetail { coupon, template } = detail;
         let terms = &template.terms;

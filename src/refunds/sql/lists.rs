@@ -3,13 +3,14 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Refund, RefundLine, RefundState, refund_columns};
-use crate::kernel::{AttemptId, Cursor, Limit, Page, RefundId, Result};
+use crate::kernel::{AttemptId, Cursor, Limit, OrderId, Page, RefundId, Result};
 use crate::platform::db::Conn;
 use crate::staff::StoreScope;
 
 /// What staff narrows the list to.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct ListFilter {
+pub struct ListFilter<'a> {
+    pub order: Option<&'a OrderId>,
     pub status: Option<RefundState>,
     /// Only those whose goods are on their way back (true), or are not (false).
     pub return_sent: Option<bool>,
@@ -22,11 +23,14 @@ pub struct ListFilter {
 pub async fn list(
     conn: &mut Conn,
     scope: &StoreScope,
-    filter: ListFilter,
+    filter: ListFilter<'_>,
     after: Option<&Cursor>,
     limit: Limit,
 ) -> Result<Page<Refund>> {
     let mut query = String::from(concat!("SELECT ", refund_columns!(), " FROM refunds WHERE id < ?"));
+    if filter.order.is_some() {
+        query.push_str(" AND order_id = ?");
+    }
     if filter.status.is_some() {
         query.push_str(" AND status = ?");
     }
@@ -38,6 +42,9 @@ pub async fn list(
     query.push_str(&of_stores(scope, "refunds"));
     query.push_str(" ORDER BY id DESC LIMIT ?");
     let mut query = sqlx::query_as(AssertSqlSafe(query)).bind(after.map_or("~", Cursor::key));
+    if let Some(order) = filter.order {
+        query = query.bind(order);
+    }
     if let Some(status) = filter.status {
         query = query.bind(status);
     }

@@ -99,6 +99,19 @@ pub async fn end(conn: &mut Conn, id: &StaffInvitationId, now_ms: Millis) -> Res
     )
 }
 
+/// Ends what this member has invited to; how many that were.
+pub async fn end_of(conn: &mut Conn, member: &StaffId, now_ms: Millis) -> Result<u64> {
+    let ended = sqlx::query(
+        "UPDATE staff_invitations SET open_for = NULL, ended_ms = ? \
+         WHERE invited_by = ? AND open_for IS NOT NULL",
+    )
+    .bind(now_ms)
+    .bind(member)
+    .execute(conn)
+    .await?;
+    Ok(ended.rows_affected())
+}
+
 /// Ends what was open for this name: a new invitation takes its place.
 pub async fn end_for(conn: &mut Conn, user_name: &str, now_ms: Millis) -> Result<()> {
     sqlx::query("UPDATE staff_invitations SET open_for = NULL, ended_ms = ? WHERE open_for = ?")
