@@ -4,9 +4,7 @@
 use serde_json::json;
 
 use super::sql::{self, Ending, Upload};
-use super::{
-    ACTOR, MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement,
-};
+use super::{ACTOR, MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement};
 use crate::events::Event;
 use crate::kernel::{Millis, Result, common, day_ms, hour_ms};
 use crate::orders::{self, Fulfilment, Order, OrderLine, OrderMove, RefundStatus};
