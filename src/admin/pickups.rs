@@ -116,7 +116,7 @@ impl AdminPickupsApi {
             items.push(WaitingPickup {
                 ready_at: order.ready_ms.map(rfc3339),
                 proposed_refund: overdue.then(|| Money::new(left_minor, order.currency)),
-                order: order_views::staff_order(&self.ctx, order, &lines)?,
+                order: order_views::staff_order(&self.ctx, order, &lines),
             });
         }
         Ok(Json(List { items, next_cursor: page.next }))

@@ -26,14 +26,14 @@ impl ProposalsApi {
     }
 }
 
-#[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Operations")]
+#[OpenApi(prefix_path = "/admin/v1")]
 impl ProposalsApi {
     /// List proposals
     ///
     /// What waits for a second person, newest first. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
-    #[oai(path = "/proposals", method = "get", operation_id = "listProposals")]
+    #[oai(path = "/proposals", method = "get", operation_id = "listProposals", tag = "Tag::Operations")]
     async fn list(
         &self,
         auth: StaffAuth,
@@ -59,7 +59,12 @@ impl ProposalsApi {
     /// the same goes back in full. Writes an audit row.
     ///
     /// Errors: `unauthenticated`, `order_not_found`, `order_not_unanswered`, `proposal_open`.
-    #[oai(path = "/orders/:order_id/close-unanswered", method = "post", operation_id = "proposeOrderClose")]
+    #[oai(
+        path = "/orders/:order_id/close-unanswered",
+        method = "post",
+        operation_id = "proposeOrderClose",
+        tag = "Tag::Orders"
+    )]
     async fn propose_close(
         &self,
         auth: StaffAuth,
@@ -80,7 +85,12 @@ impl ProposalsApi {
     ///
     /// Errors: `unauthenticated`, `proposal_not_found`, `proposal_decided`, `second_person_required`,
     /// `refund_not_for_people`, `order_not_unanswered`, `order_changed`.
-    #[oai(path = "/proposals/:proposal_id/confirm", method = "post", operation_id = "confirmProposal")]
+    #[oai(
+        path = "/proposals/:proposal_id/confirm",
+        method = "post",
+        operation_id = "confirmProposal",
+        tag = "Tag::Operations"
+    )]
     async fn confirm(
         &self,
         auth: StaffAuth,
@@ -104,7 +114,12 @@ impl ProposalsApi {
     /// audit row.
     ///
     /// Errors: `unauthenticated`, `proposal_not_found`, `proposal_decided`, `order_changed`.
-    #[oai(path = "/proposals/:proposal_id/decline", method = "post", operation_id = "declineProposal")]
+    #[oai(
+        path = "/proposals/:proposal_id/decline",
+        method = "post",
+        operation_id = "declineProposal",
+        tag = "Tag::Operations"
+    )]
     async fn decline(
         &self,
         auth: StaffAuth,

@@ -30,6 +30,8 @@ pub struct TrackingCorrection {
     pub carrier: String,
     #[oai(validator(min_length = 1, max_length = 128))]
     pub tracking_no: String,
+    /// The order's `version` that you saw.
+    pub version: i64,
     /// For the timeline and the audit log.
     #[oai(validator(min_length = 1, max_length = 100))]
     pub reason: String,
@@ -40,6 +42,7 @@ impl Example for TrackingCorrection {
         Self {
             carrier: "ZTO".to_owned(),
             tracking_no: "78812345678901".to_owned(),
+            version: 4,
             reason: "单号抄错了一位".to_owned(),
         }
     }
@@ -145,11 +148,11 @@ pub struct ShippingBatchDetail {
     pub rows: Vec<ShippingBatchRow>,
 }
 
-/// An upload of shipping information that WeChat refuses.
+/// An upload of shipping information that failed.
 #[derive(Debug, Object)]
 pub struct FailedUploadView {
     pub order_id: OrderId,
-    /// With WeChat's reason, and when it is tried again.
+    /// With the reason, and when it is tried again.
     #[oai(flatten)]
     pub upload: UploadView,
     pub paid_at: String,
@@ -198,7 +201,7 @@ impl AdminShippingApi {
     /// Bring a file of parcels
     ///
     /// Looks at every row and keeps the file; nothing is shipped before it is applied. The file is CSV in UTF-8 or
-    /// GBK with 1 to 500 rows below the one that names the columns, in English or Chinese: `order` (订单号: the id
+    /// GBK (`text/csv`; browsers on Windows call it `application/vnd.ms-excel`) with 1 to 500 rows below the one that names the columns, in English or Chinese: `order` (订单号: the id
     /// or the `out_trade_no`), `carrier` (快递公司: id or name; 商家自送 without a number is the store's own
     /// courier), `tracking_no` (快递单号), and where only a part goes `item` (商品: a line or a SKU of the order)
     /// and `quantity` (数量). Rows of one order with one number are one parcel. The answer says of every row what
@@ -258,7 +261,8 @@ impl AdminShippingApi {
     /// Looks at every row once more. If one can't be shipped any more, nothing is, and `rows` names those that
     /// can't. Otherwise the parcels are shipped one after another in the background, each as if it were shipped
     /// alone; read the file again to see how far it is. A row whose order is changed meanwhile (a refund) is
-    /// FAILED. It goes on after a crash, and no parcel is shipped twice.
+    /// FAILED; the file is APPLIED_IN_PART in the end then, and an alert is opened. It goes on after a crash, and no
+    /// parcel is shipped twice.
     ///
     /// Errors: `unauthenticated`, `shipping_batch_not_found`, `shipping_batch_has_errors`,
     /// `shipping_batch_applied`.
@@ -278,7 +282,8 @@ impl AdminShippingApi {
     /// Correct the carrier and number of a parcel
     ///
     /// While the order is on its way. The customer is told, and so is WeChat, which takes the parcels of an order
-    /// that is shipped completely anew once: a second correction is refused then.
+    /// that is shipped completely anew once: a second correction is refused then. So is one for a `version` of the
+    /// order that is not its current one, since somebody else may have corrected it.
     ///
     /// Errors: `unauthenticated`, `order_not_found`, `parcel_not_found`, `carrier_unknown`, `parcel_exists`,
     /// `tracking_not_correctable`, `tracking_corrected_before`, `order_changed`.
@@ -299,15 +304,21 @@ impl AdminShippingApi {
         let key = Key::new(&actor, "correctTracking", &key, &json!([order_id.0, parcel_id.0, body.raw()]))?;
         let tracking = Tracking::parse(Some(&body.carrier), Some(&body.tracking_no))?;
         let tracking = tracking.ok_or_else(|| Failure::invalid("/tracking_no", "is required"))?;
-        let correction = Correction { order: &order_id, parcel: &parcel_id, tracking, reason: &body.reason };
+        let correction = Correction {
+            order: &order_id,
+            parcel: &parcel_id,
+            tracking,
+            version: body.version,
+            reason: &body.reason,
+        };
         let done = shipping::correct_tracking(&self.ctx, &self.mini, &actor, &key, &correction).await?;
         Ok(Answer::of(order_views::staff_detail(&self.ctx, &order_id).await?, &done))
     }
 
-    /// List uploads that WeChat refuses
+    /// List uploads that failed
     ///
-    /// Shipping information that WeChat did not take, with its reason and when it is tried again, newest orders
-    /// first. Without it WeChat keeps the money of the order. Changes nothing.
+    /// Shipping information that WeChat did not take, or that can't be read here, with the reason and when it is
+    /// tried again, newest orders first. Without it WeChat keeps the money of the order. Changes nothing.
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/shipping-uploads/failed", method = "get", operation_id = "listFailedUploads")]
@@ -325,9 +336,10 @@ impl AdminShippingApi {
         Ok(List::from_page(page, FailedUploadView::from))
     }
 
-    /// Try a refused upload again
+    /// Try a failed upload again
     ///
-    /// At once instead of at its time, also one that was given up. Leaves an audit row.
+    /// At once instead of at its time, also one that was given up. Leaves an audit row and an entry in the order's
+    /// timeline.
     ///
     /// Errors: `unauthenticated`, `upload_not_failed`.
     #[oai(path = "/shipping-uploads/:order_id/retry", method = "post", operation_id = "retryUpload")]
@@ -336,7 +348,7 @@ impl AdminShippingApi {
         Ok(NoContent::Done)
     }
 
-    /// Try all refused uploads again
+    /// Try all failed uploads again
     ///
     /// At once, the newest 500 of the member's stores. Leaves an audit row.
     ///

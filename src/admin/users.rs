@@ -147,9 +147,10 @@ impl AdminUsersApi {
     /// Show whom orders go to
     ///
     /// Name, phone number and address in full, for the labels of parcels: of up to 100 orders, or of none if one
-    /// of them can't be shown. Leaves an audit row on each order with the reason, and changes nothing else.
+    /// of them can't be shown. Leaves an audit row and an entry in the timeline of each order with the reason, and
+    /// changes nothing else.
     ///
-    /// Errors: `unauthenticated`, `order_not_found`, `no_recipient`.
+    /// Errors: `unauthenticated`, `order_not_found`, `no_recipient`, `recipient_unreadable`.
     #[oai(
         path = "/orders/reveal-recipients",
         method = "post",

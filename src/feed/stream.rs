@@ -71,6 +71,17 @@ impl From<Entry> for Message {
     }
 }
 
+/// What a look has found.
+#[derive(PartialEq, Eq)]
+enum Look {
+    /// The session has ended.
+    Ended,
+    /// As many entries as one look reads: there may be more.
+    More,
+    /// Everything that there is.
+    All,
+}
+
 /// What a stream knows.
 struct Listener {
     ctx: Ctx,
@@ -131,33 +142,36 @@ impl Listener {
             }
             // Before the look: what grows during it is looked at again.
             self.place.grown.mark_unchanged();
-            match self.look().await {
-                Ok(true) => {}
-                Ok(false) => return None,
+            let look = match self.look().await {
+                Ok(Look::Ended) => return None,
+                Ok(look) => look,
                 Err(failure) => {
                     // The client comes back, and misses nothing.
                     tracing::warn!("a feed ends: {failure}");
                     return None;
                 }
-            }
-            if self.waiting.is_empty() {
+            };
+            // Behind many entries of other stores one may wait that is to be told.
+            if self.waiting.is_empty() && look == Look::All {
                 self.rest().await;
             }
         }
     }
 
-    /// Reads what is new; false: the session has ended.
-    async fn look(&mut self) -> Result<bool> {
+    /// Reads what is new.
+    async fn look(&mut self) -> Result<Look> {
         let conn = &mut *self.ctx.db.reader().await?;
         let member = staff::member_of_session(conn, &self.session, self.ctx.clock.now_ms()).await?;
-        let Some(StaffMember { scope, .. }) = member else { return Ok(false) };
-        for entry in sql::behind(conn, self.seen, BATCH).await? {
+        let Some(StaffMember { scope, .. }) = member else { return Ok(Look::Ended) };
+        let entries = sql::behind(conn, self.seen, BATCH).await?;
+        let look = if entries.len() as i64 == BATCH { Look::More } else { Look::All };
+        for entry in entries {
             self.seen = entry.seq;
             if scope.has(&entry.store_id) {
                 self.waiting.push_back(entry.into());
             }
         }
-        Ok(true)
+        Ok(look)
     }
 
     /// Sleeps until there may be more to tell.

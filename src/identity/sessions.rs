@@ -159,6 +159,10 @@ impl Watched for Sessions {
         CacheState::of("sessions", self.live.iter().map(|(_, held)| held.entry.read_ms))
     }
 
+    fn has_keys(&self) -> bool {
+        false
+    }
+
     /// As a whole: in kv nothing lives long, and the tombstones of what ended must stay.
     fn forget<'x>(&'x self, _: &'x Ctx, _: Option<&'x str>, at_ms: Millis) -> BoxFuture<'x, ()> {
         Box::pin(async move {

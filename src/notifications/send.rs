@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::join_all;
 
 use super::sql::{self, Message};
 use super::{MessageState, NoticeKind};
@@ -29,7 +28,7 @@ const ERROR_CHARS_MAX: usize = 300;
 /// The alert of messages that WeChat does not take; its object is their kind.
 const NOT_SENT: &str = "message_given_up";
 
-/// Sends what is due. Answers how many messages it took.
+/// Sends what is due. Answers how many messages it took; one that fails keeps no other from its end.
 ///
 /// # Errors
 /// The database.
@@ -40,13 +39,8 @@ pub async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
     for message in &due {
         people.entry(&message.user_id).or_default().push(message);
     }
-    let mut running: FuturesUnordered<_> =
-        people.into_values().map(|messages| send_one_by_one(ctx, mini, messages)).collect();
-    let mut worked = 0;
-    while let Some(result) = running.next().await {
-        worked += result?;
-    }
-    Ok(worked)
+    let sent = join_all(people.into_values().map(|messages| send_one_by_one(ctx, mini, messages))).await;
+    Ok(sent.into_iter().sum())
 }
 
 /// When the next message is due.
@@ -57,12 +51,19 @@ pub async fn next_due(ctx: &Ctx) -> Result<Option<Millis>> {
     sql::next_due(&mut *ctx.db.reader().await?).await
 }
 
-async fn send_one_by_one(ctx: &Ctx, mini: &Mini, messages: Vec<&Message>) -> Result<usize> {
+async fn send_one_by_one(ctx: &Ctx, mini: &Mini, messages: Vec<&Message>) -> usize {
     let mut worked = 0;
     for message in messages {
-        worked += usize::from(work_on(ctx, mini, message).await?);
+        match work_on(ctx, mini, message).await {
+            Ok(took) => worked += usize::from(took),
+            // The person's other messages don't wait for it; its lease ends by itself.
+            Err(failure) => tracing::error!(
+                notice.id = %message.notice_id,
+                "message {} could not be worked on: {failure}", message.notice_id
+            ),
+        }
     }
-    Ok(worked)
+    worked
 }
 
 /// What a claim came to.

@@ -96,7 +96,7 @@ pub async fn detail(ctx: &Ctx, user: &UserId, id: &OrderId) -> Result<OrderDetai
     let order = orders::find_owned(conn, id, user).await?.ok_or_else(not_found)?;
     let lines = orders::find_lines(conn, id).await?;
     let attempts = payments::of_order(conn, id).await?;
-    let mut view = order_view(ctx, &order, &lines)?;
+    let mut view = order_view(ctx, &order, &lines);
     view.actions.can_pay = payments::can_pay(&order, &attempts, ctx.clock.now_ms());
     Ok(OrderDetail {
         order: view,
@@ -133,7 +133,7 @@ pub async fn staff_detail(ctx: &Ctx, id: &OrderId) -> Result<StaffOrderDetail> {
     let staff = staff::names(conn, &timeline::staff_in(&rows)).await?;
     let names = Names { customer: user_nickname.clone(), staff };
     Ok(StaffOrderDetail {
-        order: masked(order_view(ctx, &order, &lines)?),
+        order: masked(order_view(ctx, &order, &lines)),
         staff_actions: staff_actions(&order, &lines),
         version: order.version,
         reprice_pending_to: orders::pending_payable_minor(&order)
@@ -178,16 +178,13 @@ fn mask(name: &str) -> String {
 }
 
 /// An order as lists of staff show it.
-///
-/// # Errors
-/// The address can't be decrypted: the master key has changed.
-pub fn staff_order(ctx: &Ctx, order: Order, lines: &[OrderLine]) -> Result<StaffOrder> {
-    Ok(StaffOrder {
-        order: masked(order_view(ctx, &order, lines)?),
+pub fn staff_order(ctx: &Ctx, order: Order, lines: &[OrderLine]) -> StaffOrder {
+    StaffOrder {
+        order: masked(order_view(ctx, &order, lines)),
         version: order.version,
         staff_actions: staff_actions(&order, lines),
         user_id: order.user_id,
-    })
+    }
 }
 
 fn staff_actions(order: &Order, lines: &[OrderLine]) -> StaffActions {

@@ -102,11 +102,7 @@ pub async fn person_detail(ctx: &Ctx, scope: &StoreScope, id: &UserId) -> Result
     Ok(PersonDetail {
         person: user.into(),
         order_counts,
-        orders: orders
-            .items
-            .into_iter()
-            .map(|(order, lines)| staff_order(ctx, order, &lines))
-            .collect::<Result<_>>()?,
+        orders: orders.items.into_iter().map(|(order, lines)| staff_order(ctx, order, &lines)).collect(),
         coupons: coupons
             .items
             .into_iter()

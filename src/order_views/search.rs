@@ -109,7 +109,7 @@ pub async fn staff_list(
         orders::code_search_found(ctx, &member).await?;
     }
     let items = page.items.into_iter().map(|(order, lines)| staff_order(ctx, order, &lines));
-    Ok(Page { items: items.collect::<Result<_>>()?, next: page.next })
+    Ok(Page { items: items.collect(), next: page.next })
 }
 
 /// Narrows the filter to what is meant. What it says already stays: an order has to fit both.

@@ -77,10 +77,10 @@ impl Names {
 
 fn part_of_system(part: &str) -> &'static str {
     match part {
-        "timeout" | "after_sale" => "系统：到时",
+        "timeout" | "after_sale" | "pickup_reminder" => "系统：到时",
         "refund" | "refund_policy" => "系统：退款",
         "wechat_pay" => "微信支付",
-        "wechat_push" | "wechat_settlement" => "微信",
+        "wechat_push" | "wechat_settlement" | "wechat_shipping" => "微信",
         _ => "系统",
     }
 }
@@ -122,10 +122,11 @@ pub fn for_staff(
     rows.into_iter().map(entry).collect()
 }
 
-/// The reason as somebody wrote it.
+/// The reason as somebody wrote it: for the move itself, or for what was proposed.
 fn reason(detail: &Value) -> Option<String> {
-    let said = ["reason", "note"].iter().find_map(|name| detail[*name].as_str());
-    said.filter(|said| !said.is_empty()).map(str::to_owned)
+    let places = ["/reason", "/note", "/detail/reason", "/detail/text"];
+    let mut said = places.iter().filter_map(|place| detail.pointer(place)?.as_str());
+    said.find(|said| !said.is_empty()).map(str::to_owned)
 }
 
 /// The move in staff's words.
@@ -179,20 +180,55 @@ fn summary(event: M, detail: &Value, currency: Currency) -> String {
             );
         }
         M::PaymentMismatched => "收到与订单不符的付款，等待人工处理",
-        M::PaymentReviewed => "人工核对了与订单不符的付款",
+        M::PaymentReviewed => match detail["decision"].as_str() {
+            Some("ORPHAN") => "核对了与订单不符的付款：原路退回",
+            Some("SUCCEEDED") => "核对了与订单不符的付款：算作本单付款",
+            Some("NOT_OURS") => "核对了与订单不符的付款：由其他商户收取，只作记录",
+            _ => "人工核对了与订单不符的付款",
+        },
         M::ReturnRequired => "要求顾客先寄回商品",
         M::ReturnSent => "顾客已寄出退货",
         M::RefundRetried => "立即重试退款",
         M::RefundStuck => "退款需要人工处理",
         M::RefundDiffers => "渠道退款与本地记录不符",
-        M::Proposed => "提出处理方案，等待另一人确认",
-        M::ProposalConfirmed => "确认了另一人的处理方案",
-        M::ProposalDeclined => "否决了另一人的处理方案",
+        M::Proposed => return format!("提议{}，等待另一人确认", proposed(detail)),
+        M::ProposalConfirmed => return format!("确认了另一人的提议：{}", proposed(detail)),
+        M::ProposalDeclined => return format!("否决了提议：{}", proposed(detail)),
         M::TrackingCorrected => return corrected(detail),
+        M::PickupReminded => "提醒顾客到店取货",
+        M::PickupOverdue => "长时间无人取货，请联系顾客或退款",
+        M::RecipientRevealed => "查看了收件人的完整信息",
+        M::UploadAccepted => match (detail["state"].as_str(), detail["all_delivered"].as_bool()) {
+            (Some("SHIPPED_BEFORE"), _) => "微信已有本单的发货信息",
+            (_, Some(true)) => "微信已收下发货信息：全部发出",
+            _ => "微信已收下发货信息",
+        },
+        M::UploadFailed => "发货信息没有报给微信，稍后再试",
+        M::UploadGivenUp => "发货信息没有报给微信，不再自动重试",
+        M::UploadRetried => "立即重新向微信报发货信息",
+        M::MoneyHeld => return held(detail),
+        M::MoneyReleased => "微信不再冻结本单货款",
         M::OwnerChanged => "订单转到另一位顾客名下",
         M::NoteAdded => "添加备注",
     };
     plain.to_owned()
+}
+
+/// What somebody proposes.
+fn proposed(detail: &Value) -> &'static str {
+    match detail["kind"].as_str() {
+        Some("REFUND_PROOF") => "以凭证证明退款已到顾客手中",
+        Some("REFUND_GIVE_UP") => "放弃退款",
+        Some("ORDER_CLOSE") => "关闭渠道无法应答的订单",
+        _ => "处理方案",
+    }
+}
+
+fn held(detail: &Value) -> String {
+    match detail["days"].as_i64() {
+        Some(days) => format!("微信收到发货信息 {days} 天后仍冻结货款"),
+        None => "微信仍冻结货款".to_owned(),
+    }
 }
 
 fn cancelled_by(detail: &Value) -> &'static str {
@@ -286,6 +322,7 @@ fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> O
         M::PaymentOrphaned => "订单未能收下这笔付款，款项将原路退回",
         M::PaymentMismatched => "付款与订单不符，正在人工核对",
         M::TrackingCorrected => "物流信息已更正",
+        M::PickupReminded => "商品已备好，请到店取货",
         M::RepriceRequested => "商家正在修改订单价格，请稍候付款",
         M::PaymentStarted
         | M::PaymentEnded
@@ -299,6 +336,14 @@ fn text(fulfilment: Fulfilment, event: M, actor_kind: &str, detail: &Value) -> O
         | M::ProposalConfirmed
         | M::ProposalDeclined
         | M::PaymentReviewed
+        | M::PickupOverdue
+        | M::RecipientRevealed
+        | M::UploadAccepted
+        | M::UploadFailed
+        | M::UploadGivenUp
+        | M::UploadRetried
+        | M::MoneyHeld
+        | M::MoneyReleased
         | M::FinishWaits
         | M::OwnerChanged
         | M::NoteAdded => return None,
@@ -339,6 +384,14 @@ mod tests {
         M::ProposalConfirmed,
         M::ProposalDeclined,
         M::PaymentReviewed,
+        M::PickupOverdue,
+        M::RecipientRevealed,
+        M::UploadAccepted,
+        M::UploadFailed,
+        M::UploadGivenUp,
+        M::UploadRetried,
+        M::MoneyHeld,
+        M::MoneyReleased,
         M::OwnerChanged,
         M::NoteAdded,
     ];
@@ -387,5 +440,8 @@ mod tests {
         assert_eq!(said(M::TrackingCorrected, detail.clone()), "更正物流信息：中通快递 1 → 顺丰速运 2");
         assert_eq!(reason(&detail).as_deref(), Some("抄错了"));
         assert_eq!(reason(&json!({ "reason": "" })), None);
+        let proposal = json!({ "kind": "REFUND_PROOF", "reason": null, "detail": { "text": "银行转账" } });
+        assert_eq!(reason(&proposal).as_deref(), Some("银行转账"));
+        assert_eq!(said(M::Proposed, proposal), "提议以凭证证明退款已到顾客手中，等待另一人确认");
     }
 }

@@ -194,6 +194,8 @@ pub struct OrderView {
     pub note: String,
     #[oai(skip_serializing_if_is_none)]
     pub address: Option<DeliveryAddress>,
+    /// It goes to an address that can't be read: it is damaged, or was written under a master key that is gone.
+    pub address_unreadable: bool,
     /// Shipping is stopped: it was cancelled and paid at the same moment, and goes back.
     pub on_hold: bool,
     pub placed_at: String,
@@ -217,15 +219,15 @@ pub struct StatusCount {
     pub count: i64,
 }
 
-/// The order as an answer shows it.
-///
-/// # Errors
-/// The address can't be decrypted: the master key has changed.
-pub fn order_view(ctx: &Ctx, order: &Order, lines: &[OrderLine]) -> Result<OrderView> {
+/// The order as an answer shows it; without its address, if that can't be read.
+pub fn order_view(ctx: &Ctx, order: &Order, lines: &[OrderLine]) -> OrderView {
     let money = |amount: i64| Money::new(amount, order.currency);
     let at = |ms: Option<Millis>| ms.map(rfc3339);
-    let address = place::delivery_address(ctx, order)?.map(address_view);
-    Ok(OrderView {
+    let address = place::delivery_address(ctx, order);
+    if let Err(failure) = &address {
+        tracing::error!(order.id = %order.id, "the address of order {} can't be read: {failure}", order.id);
+    }
+    OrderView {
         id: order.id.clone(),
         store_id: order.store_id.clone(),
         status: order.status,
@@ -242,7 +244,8 @@ pub fn order_view(ctx: &Ctx, order: &Order, lines: &[OrderLine]) -> Result<Order
         refunded: money(order.refunded_minor),
         coupon_id: order.coupon_id.clone(),
         note: order.note.clone(),
-        address,
+        address_unreadable: address.is_err(),
+        address: address.ok().flatten().map(address_view),
         on_hold: order.ship_hold_ms.is_some(),
         placed_at: rfc3339(order.placed_ms),
         pay_before: rfc3339(order.pay_before_ms),
@@ -251,7 +254,7 @@ pub fn order_view(ctx: &Ctx, order: &Order, lines: &[OrderLine]) -> Result<Order
         completed_at: at(order.completed_ms),
         closed_at: at(order.closed_ms),
         actions: actions(order, lines, ctx.clock.now_ms()),
-    })
+    }
 }
 
 fn share_views(shares: Vec<crate::pricing::Share>, money: impl Fn(i64) -> Money) -> Vec<ShareView> {
@@ -337,7 +340,7 @@ impl OrdersApi {
         let conn = &mut *self.ctx.db.reader().await?;
         let order = sql::find(conn, id).await?.ok_or_else(|| Failure::new(&ORDER_NOT_FOUND))?;
         let lines = sql::find_lines(conn, id).await?;
-        order_view(&self.ctx, &order, &lines)
+        Ok(order_view(&self.ctx, &order, &lines))
     }
 }
 
@@ -399,10 +402,7 @@ impl OrdersApi {
     ) -> Reply<Json<List<OrderView>>> {
         let limit = Limit::parse(limit.0)?;
         let page = list::list(&self.ctx, &auth.0.user_id, status.0, cursor.0.as_ref(), limit).await?;
-        let mut items = Vec::with_capacity(page.items.len());
-        for (order, lines) in &page.items {
-            items.push(order_view(&self.ctx, order, lines)?);
-        }
+        let items = page.items.iter().map(|(order, lines)| order_view(&self.ctx, order, lines)).collect();
         Ok(Json(List { items, next_cursor: page.next }))
     }
 

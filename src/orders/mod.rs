@@ -84,6 +84,7 @@ codes! {
     ORDER_NOT_SHIPPABLE: 409 "order_not_shippable" "This order can't be shipped now: it is not paid, on hold, or has nothing left to ship.";
     QUANTITY_NOT_SHIPPABLE: 409 "quantity_not_shippable" "More than is left to ship of this line.";
     NO_RECIPIENT: 409 "no_recipient" "This order is not sent anywhere.";
+    RECIPIENT_UNREADABLE: 409 "recipient_unreadable" "The address of this order can't be read: it is damaged, or was written under a master key that is gone. Ask the customer.";
     ORDER_NOT_REPRICEABLE: 409 "order_not_repriceable" "Only an order that waits for payment can get another price.";
     READY_NOT_POSSIBLE: 409 "ready_not_possible" "Only a paid order that is to be fetched is made ready, once, and not while it is on hold or all of it is refunded.";
     PICKUP_CODE_UNKNOWN: 404 "pickup_code_unknown" "No order of this store has this code.";

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::moves::{advance, hold, stage};
+use super::moves::{advance, hold, record, stage};
 use super::{Fulfilment, ORDER_NOT_FOUND, OrderMove, OrderStatus, READY_NOT_POSSIBLE, sql};
 use crate::events::Event;
 use crate::kernel::{Actor, Failure, Millis, OrderId, Result, day_ms};
@@ -15,6 +15,8 @@ use crate::platform::{alerts, audit};
 
 /// The alert of an order that nobody fetches; its object is the order.
 pub(super) const NOT_FETCHED: &str = "pickup_not_fetched";
+
+const REMINDER_ACTOR: Actor = Actor::System("pickup_reminder");
 
 /// Days after which the customer is reminded.
 const CUSTOMER_DAYS: [i64; 2] = [1, 3];
@@ -126,10 +128,13 @@ pub(super) async fn remind(tx: &mut Tx<'_>, ctx: &Ctx, id: &OrderId) -> Result<(
     stage_reminder(tx, ctx, id, next_ms).await?;
     match reminders(ready_ms, days).filter(|(at_ms, _)| *at_ms <= now_ms).last() {
         Some((_, Whom::Staff)) => {
+            let detail = json!({ "days": days });
+            record(tx, ctx, &mut order, OrderMove::PickupOverdue, &REMINDER_ACTOR, detail).await?;
             let what = format!("ready for {days} days and not fetched: call the customer, or refund it");
             alerts::open(tx, ctx, NOT_FETCHED, id.as_str(), &what).await
         }
         Some((_, Whom::Customer)) => {
+            record(tx, ctx, &mut order, OrderMove::PickupReminded, &REMINDER_ACTOR, json!({})).await?;
             let event = Event::PickupReminded { order_id: id.clone(), user_id: order.user_id.clone() };
             stage(tx, ctx, &mut order, event).await
         }

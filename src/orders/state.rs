@@ -80,9 +80,27 @@ text_enum! {
         ProposalDeclined = "proposal_declined",
         PaymentOrphaned = "payment_orphaned",
         PaymentMismatched = "payment_mismatched",
-        /// A person has looked at a mismatched payment that stays what it is.
+        /// A person has looked at a mismatched payment, and said what it is.
         PaymentReviewed = "payment_reviewed",
         TrackingCorrected = "tracking_corrected",
+        /// The customer was told once more that the goods can be fetched.
+        PickupReminded = "pickup_reminded",
+        /// Nobody has fetched them for so long that staff is told.
+        PickupOverdue = "pickup_overdue",
+        /// Staff has looked at whom it goes to, in full.
+        RecipientRevealed = "recipient_revealed",
+        /// WeChat has accepted how it is shipped.
+        UploadAccepted = "upload_accepted",
+        /// WeChat was not told how it is shipped, and will be.
+        UploadFailed = "upload_failed",
+        /// WeChat is told no more by itself.
+        UploadGivenUp = "upload_given_up",
+        /// Staff has WeChat told at once.
+        UploadRetried = "upload_retried",
+        /// WeChat holds the money back.
+        MoneyHeld = "money_held",
+        /// WeChat holds the money back no longer.
+        MoneyReleased = "money_released",
         OwnerChanged = "owner_changed",
         NoteAdded = "note_added",
     }
@@ -148,6 +166,15 @@ pub const ANYWHERE: &[OrderMove] = &[
     M::RepriceDropped,
     M::PaymentReviewed,
     M::TrackingCorrected,
+    M::PickupReminded,
+    M::PickupOverdue,
+    M::RecipientRevealed,
+    M::UploadAccepted,
+    M::UploadFailed,
+    M::UploadGivenUp,
+    M::UploadRetried,
+    M::MoneyHeld,
+    M::MoneyReleased,
     M::OwnerChanged,
     M::NoteAdded,
 ];

@@ -59,6 +59,9 @@ pub async fn decide(
             if !possible || !sql::decide_mismatch(tx, id, to, ctx.clock.now_ms()).await? {
                 return Err(Failure::new(&PAYMENT_NOT_DECIDABLE));
             }
+            let detail =
+                json!({ "attempt": id, "decision": decision, "mchid": record.mchid, "reason": reason });
+            orders::record(tx, ctx, &mut order, OrderMove::PaymentReviewed, actor, detail).await?;
             match decision {
                 Decision::Orphan => {
                     settle::stage_orphan(tx, ctx, &mut order, id, record.amount_minor, actor).await?
@@ -70,10 +73,7 @@ pub async fn decide(
                     settle::close_others(tx, ctx, &order, id).await?;
                     proposals::drop_open(tx, ctx, order.id.as_str()).await?;
                 }
-                Decision::NotOurs => {
-                    let detail = json!({ "attempt": id, "mchid": record.mchid, "reason": reason });
-                    orders::record(tx, ctx, &mut order, OrderMove::PaymentReviewed, actor, detail).await?;
-                }
+                Decision::NotOurs => {}
             }
             alerts::close(tx, ctx, "payment_mismatch", id.as_str()).await?;
             let entry = audit::Entry {

@@ -111,9 +111,10 @@ fn is_unanswered(ctx: &Ctx, order: &Order) -> Result<()> {
 }
 
 fn row_of(proposal: &Proposal) -> Value {
+    let detail: Value = serde_json::from_str(&proposal.detail).unwrap_or_default();
     json!({
         "proposal": proposal.id, "kind": proposal.kind, "proposed_by": proposal.proposed_by,
-        "reason": proposal.reason,
+        "reason": proposal.reason, "detail": detail,
     })
 }
 

@@ -2,8 +2,6 @@
 //! that are to be closed. Each attempt is claimed for a while, so that several nodes don't ask at once;
 //! asking twice does no harm.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
 use super::close::{NOT_CLOSED, closed_at_channel};
@@ -14,6 +12,7 @@ use super::{AttemptStatus, Channel, ChannelError, LEASE_MS, PaidNews, QUERY_AFTE
 use crate::kernel::{Actor, Failure, Millis, Result};
 use crate::orders::{self, OrderMove, OrderStatus};
 use crate::platform::ctx::Ctx;
+use crate::platform::worker::side_by_side;
 use crate::platform::{alerts, inbox};
 
 const BATCH: i64 = 32;
@@ -32,16 +31,8 @@ pub async fn tick(ctx: &Ctx, channel: &Channel) -> Result<usize> {
         tracing::warn!("the channel's certificates were not refreshed: {error}");
     }
     let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
-    let mut running: FuturesUnordered<_> = due.iter().map(|attempt| work_on(ctx, channel, attempt)).collect();
-    let mut worked = 0;
-    while let Some(result) = running.next().await {
-        match result {
-            Ok(took) => worked += usize::from(took),
-            // The others in flight are not dropped for it; its lease ends by itself.
-            Err(failure) => tracing::error!("work on a payment failed: {failure}"),
-        }
-    }
-    Ok(worked)
+    let work = due.iter().map(|attempt| (attempt.id.as_str(), work_on(ctx, channel, attempt))).collect();
+    Ok(side_by_side("payment", work).await)
 }
 
 /// When the next attempt is due.

@@ -339,6 +339,10 @@ where
         CacheState::of(self.name, kept.map(|(_, slot)| slot.read_ms))
     }
 
+    fn has_keys(&self) -> bool {
+        true
+    }
+
     fn forget<'x>(&'x self, _: &'x Ctx, key: Option<&'x str>, at_ms: Millis) -> BoxFuture<'x, ()> {
         Box::pin(async move {
             match key {

@@ -46,6 +46,9 @@ impl CacheState {
 pub trait Watched: Send + Sync {
     fn state(&self) -> CacheState;
 
+    /// Whether one key can be dropped alone; if not, it is dropped as a whole.
+    fn has_keys(&self) -> bool;
+
     /// Nothing that was read until `at_ms` is served from here again: all of it, or what is under one key.
     fn forget<'x>(&'x self, ctx: &'x Ctx, key: Option<&'x str>, at_ms: Millis) -> BoxFuture<'x, ()>;
 }
@@ -70,7 +73,7 @@ impl Caches {
     /// Drops a cache, or one key of it, on every node, with an audit row.
     ///
     /// # Errors
-    /// `cache_not_found`.
+    /// `cache_not_found`; `invalid_request` for a key of a cache that is dropped as a whole.
     pub async fn drop_on_every_node(
         &self,
         ctx: &Ctx,
@@ -79,8 +82,9 @@ impl Caches {
         key: Option<&str>,
         reason: &str,
     ) -> Result<()> {
-        if self.find(name).is_none() {
-            return Err(Failure::new(&CACHE_NOT_FOUND));
+        let cache = self.find(name).ok_or_else(|| Failure::new(&CACHE_NOT_FOUND))?;
+        if key.is_some() && !cache.has_keys() {
+            return Err(Failure::invalid("/key", "this cache is dropped as a whole: leave the key out"));
         }
         let event = Event::CacheDropped {
             cache: name.to_owned(),

@@ -150,10 +150,15 @@ impl Inbox {
         .fetch_all(&mut *ctx.db.reader().await?)
         .await?;
         let mut running: FuturesUnordered<_> = due.iter().map(|notice| self.settle(ctx, notice)).collect();
+        let mut tried = 0;
         while let Some(result) = running.next().await {
-            result?;
+            match result {
+                Ok(()) => tried += 1,
+                // The others in flight are not dropped for it; it stays due.
+                Err(failure) => tracing::error!("a notice could not be worked on: {failure}"),
+            }
         }
-        Ok(due.len())
+        Ok(tried)
     }
 
     /// When the next notice is due.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::ctx::Ctx;
@@ -18,6 +20,28 @@ const PAUSE_MS: Millis = 1_000;
 
 type Tick = Arc<dyn for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<usize>> + Send + Sync>;
 type NextDue = Arc<dyn for<'x> Fn(&'x Ctx) -> BoxFuture<'x, Result<Option<Millis>>> + Send + Sync>;
+
+/// Does pieces of work side by side, each under the id of what it is about. Answers how much was done.
+///
+/// One that fails is logged, and keeps none of the others from their end: dropped in flight, a call would be cut off
+/// in the middle, and nobody would look at its row again before its lease has run out. The one that failed comes back
+/// when its own lease has.
+pub async fn side_by_side<T, F>(what: &str, work: Vec<(&str, F)>) -> usize
+where
+    T: Into<usize>,
+    F: Future<Output = Result<T>>,
+{
+    let mut running: FuturesUnordered<_> =
+        work.into_iter().map(|(id, work)| async move { (id, work.await) }).collect();
+    let mut done = 0;
+    while let Some((id, result)) = running.next().await {
+        match result {
+            Ok(some) => done += some.into(),
+            Err(failure) => tracing::error!("{what} {id} could not be worked on: {failure}"),
+        }
+    }
+    done
+}
 
 /// One kind of background work.
 #[derive(Clone)]
@@ -68,5 +92,23 @@ impl Worker {
                 _ = stop.changed() => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Failure;
+
+    #[tokio::test]
+    async fn one_that_fails_keeps_none_of_the_others_from_their_end() {
+        let piece = |fails: bool, rests: usize| async move {
+            for _ in 0..rests {
+                tokio::task::yield_now().await;
+            }
+            if fails { Err(Failure::internal("working", "a bad row")) } else { Ok(true) }
+        };
+        let work = vec![("a", piece(false, 3)), ("b", piece(true, 0)), ("c", piece(false, 9))];
+        assert_eq!(side_by_side("a thing", work).await, 2);
     }
 }

@@ -168,9 +168,10 @@ async fn decided(
         OrderMove::ProposalConfirmed => "confirmProposal",
         _ => "declineProposal",
     };
+    let detail: Value = serde_json::from_str(&proposal.detail).unwrap_or_default();
     let row = json!({
         "proposal": proposal.id, "kind": proposal.kind, "object": proposal.object,
-        "proposed_by": proposal.proposed_by, "reason": proposal.reason,
+        "proposed_by": proposal.proposed_by, "reason": proposal.reason, "detail": detail,
     });
     orders::record(tx, ctx, order, event, actor, row.clone()).await?;
     let entry = audit::Entry {

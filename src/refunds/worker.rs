@@ -1,13 +1,11 @@
 //! The worker of refunds: takes what is due and brings it one step further.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-
 use super::sql::{self, Refund};
 use super::{RefundState, submit};
 use crate::kernel::{Millis, Result};
 use crate::payments::{Channel, LEASE_MS};
 use crate::platform::ctx::Ctx;
+use crate::platform::worker::side_by_side;
 
 const BATCH: i64 = 32;
 
@@ -17,16 +15,8 @@ const BATCH: i64 = 32;
 /// The database.
 pub async fn tick(ctx: &Ctx, channel: &Channel) -> Result<usize> {
     let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
-    let mut running: FuturesUnordered<_> = due.iter().map(|refund| work_on(ctx, channel, refund)).collect();
-    let mut worked = 0;
-    while let Some(result) = running.next().await {
-        match result {
-            Ok(took) => worked += usize::from(took),
-            // The others in flight are not dropped for it; its lease ends by itself.
-            Err(failure) => tracing::error!("work on a refund failed: {failure}"),
-        }
-    }
-    Ok(worked)
+    let work = due.iter().map(|refund| (refund.id.as_str(), work_on(ctx, channel, refund))).collect();
+    Ok(side_by_side("refund", work).await)
 }
 
 /// When the next refund is due.

@@ -124,6 +124,10 @@ impl Watched for CarriersCache {
         CacheState::of(NAME, std::iter::empty())
     }
 
+    fn has_keys(&self) -> bool {
+        false
+    }
+
     fn forget<'x>(&'x self, ctx: &'x Ctx, _: Option<&'x str>, _: Millis) -> BoxFuture<'x, ()> {
         Box::pin(async move {
             for key in [KEY, AWAY_KEY] {

@@ -29,6 +29,8 @@ pub struct Correction<'a> {
     pub order: &'a OrderId,
     pub parcel: &'a ParcelId,
     pub tracking: Tracking,
+    /// The order's version that was seen.
+    pub version: i64,
     /// For the timeline and the audit log.
     pub reason: &'a str,
 }
@@ -36,8 +38,8 @@ pub struct Correction<'a> {
 /// Corrects a parcel of an order that is on its way.
 ///
 /// # Errors
-/// `carrier_unknown`, `order_not_found`, `parcel_not_found`, `tracking_not_correctable`, `parcel_exists`,
-/// `tracking_corrected_before`.
+/// `carrier_unknown`, `order_not_found`, `order_changed`, `parcel_not_found`, `tracking_not_correctable`,
+/// `parcel_exists`, `tracking_corrected_before`.
 pub async fn correct_tracking(
     ctx: &Ctx,
     mini: &Mini,
@@ -48,12 +50,15 @@ pub async fn correct_tracking(
     let carrier = carriers(ctx, mini).await.find(&correction.tracking.carrier)?;
     let tracking = &Tracking { carrier: carrier.id, tracking_no: correction.tracking.tracking_no.clone() };
     let name = carrier.name.as_str();
-    let &Correction { order, parcel, reason, .. } = correction;
+    let &Correction { order, parcel, version, reason, .. } = correction;
     key.run(ctx, |tx| {
         Box::pin(async move {
             let mut order = orders::hold(tx, order).await?;
             if !is_on_its_way(&order) {
                 return Err(Failure::new(&TRACKING_NOT_CORRECTABLE));
+            }
+            if order.version != version {
+                return Err(Failure::new(&orders::ORDER_CHANGED).with("version", order.version.into()));
             }
             let there = sql::of_order(tx, &order.id).await?;
             let was = there.iter().find(|there| there.id == *parcel);

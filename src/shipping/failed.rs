@@ -1,19 +1,21 @@
-//! Uploads that WeChat refuses: the list of them, and trying again at once.
+//! Uploads that failed, since WeChat refuses them or the order can't be read: the list of them, and trying again at
+//! once.
 
 use serde_json::json;
 
 use super::sql::{self, Upload};
 use super::{UPLOAD_NOT_FAILED, UploadView, view};
 use crate::kernel::{Actor, Cursor, Failure, Limit, Millis, OrderId, Page, Result};
+use crate::orders::{self, ORDER_NOT_FOUND, OrderMove};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
-use crate::platform::db::Work;
+use crate::platform::db::{Tx, Work};
 use crate::staff::StoreScope;
 
 /// Uploads that one request tries again.
 const RETRIED_MAX: i64 = 500;
 
-/// An upload that WeChat refuses.
+/// An upload that failed.
 #[derive(Debug)]
 pub struct FailedUpload {
     pub order_id: OrderId,
@@ -34,7 +36,7 @@ impl From<Upload> for FailedUpload {
     }
 }
 
-/// Uploads of these stores that WeChat refuses, newest orders first.
+/// Failed uploads of these stores, newest orders first.
 ///
 /// # Errors
 /// The database.
@@ -57,7 +59,7 @@ pub async fn retry_upload(ctx: &Ctx, actor: &Actor, order: &OrderId) -> Result<(
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                if !sql::hurry(tx, order, ctx.clock.now_ms()).await? {
+                if !hurry(tx, ctx, actor, order).await? {
                     return Err(Failure::new(&UPLOAD_NOT_FAILED));
                 }
                 tx.wake(Work::Shipping);
@@ -74,6 +76,19 @@ pub async fn retry_upload(ctx: &Ctx, actor: &Actor, order: &OrderId) -> Result<(
         .await
 }
 
+/// An upload that failed is due now, and the order's timeline says by whom; false: it is none.
+async fn hurry(tx: &mut Tx<'_>, ctx: &Ctx, actor: &Actor, order: &OrderId) -> Result<bool> {
+    let mut order = match orders::hold(tx, order).await {
+        Err(failure) if failure.is(&ORDER_NOT_FOUND) => return Ok(false),
+        order => order?,
+    };
+    if !sql::hurry(tx, &order.id, ctx.clock.now_ms()).await? {
+        return Ok(false);
+    }
+    orders::record(tx, ctx, &mut order, OrderMove::UploadRetried, actor, json!({})).await?;
+    Ok(true)
+}
+
 /// Tries all of them again at once, the newest 500. Answers how many.
 ///
 /// # Errors
@@ -84,7 +99,7 @@ pub async fn retry_failed_uploads(ctx: &Ctx, actor: &Actor, scope: &StoreScope) 
             Box::pin(async move {
                 let mut retried = 0;
                 for upload in sql::failed(tx, scope, None, RETRIED_MAX).await? {
-                    retried += i64::from(sql::hurry(tx, &upload.order_id, ctx.clock.now_ms()).await?);
+                    retried += i64::from(hurry(tx, ctx, actor, &upload.order_id).await?);
                 }
                 tx.wake(Work::Shipping);
                 let entry = audit::Entry {

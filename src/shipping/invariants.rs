@@ -42,8 +42,16 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
         (
             "shipping: a file is applied when its last row has ended, and until then it is due",
             "SELECT b.id FROM shipping_batches b WHERE (b.state = 'APPLYING' AND b.next_ms IS NULL) \
-             OR (b.state = 'APPLIED' AND EXISTS (SELECT 1 FROM shipping_batch_rows r \
+             OR (b.state IN ('APPLIED', 'APPLIED_IN_PART') AND EXISTS (SELECT 1 FROM shipping_batch_rows r \
              WHERE r.batch_id = b.id AND r.state IN ('READY', 'WRONG')))"
+                .to_owned(),
+        ),
+        (
+            "shipping: a file is applied in part exactly when a row of it failed",
+            "SELECT b.id FROM shipping_batches b WHERE (b.state = 'APPLIED' AND EXISTS \
+             (SELECT 1 FROM shipping_batch_rows r WHERE r.batch_id = b.id AND r.state = 'FAILED')) \
+             OR (b.state = 'APPLIED_IN_PART' AND NOT EXISTS \
+             (SELECT 1 FROM shipping_batch_rows r WHERE r.batch_id = b.id AND r.state = 'FAILED'))"
                 .to_owned(),
         ),
         (

@@ -35,7 +35,7 @@ pub use view::{ParcelView, UploadView, parcel_views, upload_view};
 
 use sqlx::FromRow;
 
-use crate::kernel::{Millis, OrderId, OrderLineId, ParcelId, Result, codes, text_enum};
+use crate::kernel::{Actor, Millis, OrderId, OrderLineId, ParcelId, Result, codes, text_enum};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::wechat::mini::Mini;
@@ -46,7 +46,7 @@ codes! {
     PARCEL_NOT_FOUND: 404 "parcel_not_found" "This order has no such parcel.";
     TRACKING_NOT_CORRECTABLE: 409 "tracking_not_correctable" "A parcel can be corrected while its order is on its way: shipped, not completed, not refunded as a whole.";
     TRACKING_CORRECTED_BEFORE: 409 "tracking_corrected_before" "WeChat takes a correction of a shipped order once, and that was used.";
-    UPLOAD_NOT_FAILED: 404 "upload_not_failed" "WeChat refuses no upload of this order.";
+    UPLOAD_NOT_FAILED: 404 "upload_not_failed" "No upload of this order has failed.";
     CSV_ENCODING: 400 "csv_encoding" "The file is neither UTF-8 nor GBK. Save it as CSV again.";
     CSV_HEADER: 400 "csv_header" "The first row must name the columns: order, carrier and tracking_no, and if needed item and quantity.";
     CSV_ROWS: 400 "csv_rows" "The file must have 1 to 500 rows below the one that names the columns.";
@@ -59,10 +59,15 @@ codes! {
 /// Name of the store's own courier, as the customer reads it.
 const OWN_COURIER: &str = "商家自送";
 
+/// Who acts on orders here, where nobody does.
+const ACTOR: Actor = Actor::System("wechat_shipping");
+
 /// The alert of an upload that WeChat does not accept; its object is the order.
 pub const NOT_UPLOADED_ALERT: &str = "shipping_not_uploaded";
 /// The alert of WeChat's reminder that an order waits for shipping; its object is the order.
 const REMINDED: &str = "shipping_reminder";
+/// The alert of a file of which parcels could not be shipped; its object is the file.
+const BATCH_FAILED: &str = "shipping_batch_failed";
 /// The alert of money that WeChat does not settle although it should have; its object is the order.
 const MONEY_HELD: &str = "wechat_money_held";
 
@@ -134,15 +139,15 @@ pub async fn parcels(conn: &mut Conn, order: &OrderId) -> Result<Vec<Parcel>> {
     sql::of_order(conn, order).await
 }
 
-/// Applies files of parcels, uploads what is due, and asks about money that should be settled. Answers how much
-/// it did.
+/// Applies files of parcels, uploads what is due, and asks about money that should be settled: none of the three
+/// waits for another. Answers how much it did.
 ///
 /// # Errors
 /// The database.
 pub async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
-    let applied = batch::tick(ctx).await?;
-    let uploaded = upload::tick(ctx, mini).await?;
-    Ok(applied + uploaded + settlement::tick(ctx, mini).await?)
+    let (applied, uploaded, asked) =
+        tokio::join!(batch::tick(ctx), upload::tick(ctx, mini), settlement::tick(ctx, mini));
+    Ok(applied? + uploaded? + asked?)
 }
 
 /// When the next of it is due.

@@ -2,16 +2,16 @@
 //! some days, and pushes the news. Where no news came in time WeChat is asked, and what it holds back is shown
 //! to a person.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use serde_json::json;
 
 use super::sql::{self, Upload};
-use super::{MONEY_HELD, upload};
+use super::{ACTOR, MONEY_HELD, upload};
 use crate::kernel::{Actor, Millis, OrderId, Result, day_ms, hour_ms};
-use crate::orders;
+use crate::orders::{self, OrderMove};
 use crate::platform::alerts;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
+use crate::platform::worker::side_by_side;
 use crate::wechat::mini::{Logistics, ManagedOrder, Mini, OrderKey};
 
 const BATCH: i64 = 32;
@@ -44,20 +44,19 @@ pub(super) async fn settled(tx: &mut Tx<'_>, ctx: &Ctx, order: &OrderId, actor: 
 
 /// Nothing is held back any more.
 async fn over(tx: &mut Tx<'_>, ctx: &Ctx, order: &OrderId) -> Result<()> {
-    sql::set_settled(tx, order, ctx.clock.now_ms()).await?;
-    alerts::close(tx, ctx, MONEY_HELD, order.as_str()).await?;
+    let mut order = orders::hold(tx, order).await?;
+    sql::set_settled(tx, &order.id, ctx.clock.now_ms()).await?;
+    if alerts::close(tx, ctx, MONEY_HELD, order.id.as_str()).await? {
+        orders::record(tx, ctx, &mut order, OrderMove::MoneyReleased, &ACTOR, json!({})).await?;
+    }
     Ok(())
 }
 
 /// Asks about money that should be settled. Answers how often it asked.
 pub(super) async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
     let due = sql::due_settlements(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
-    let mut running: FuturesUnordered<_> = due.iter().map(|upload| ask(ctx, mini, upload)).collect();
-    let mut asked = 0;
-    while let Some(result) = running.next().await {
-        asked += usize::from(result?);
-    }
-    Ok(asked)
+    let work = due.iter().map(|upload| (upload.order_id.as_str(), ask(ctx, mini, upload))).collect();
+    Ok(side_by_side("the settlement of order", work).await)
 }
 
 async fn ask(ctx: &Ctx, mini: &Mini, upload: &Upload) -> Result<bool> {
@@ -117,10 +116,17 @@ async fn judge(ctx: &Ctx, upload: &Upload, managed: &ManagedOrder) -> Result<()>
                             "WeChat still holds the money back {held_days} days after it took the shipping \
                              information: it has the order as {state}{complaint}"
                         );
-                        if sql::ask_later(tx, upload, next_ms, checks).await? {
-                            alerts::open(tx, ctx, MONEY_HELD, order.as_str(), &detail).await?;
+                        let mut order = orders::hold(tx, order).await?;
+                        if !sql::ask_later(tx, upload, next_ms, checks).await? {
+                            return Ok(());
                         }
-                        Ok(())
+                        if !alerts::is_open(tx, MONEY_HELD, order.id.as_str()).await? {
+                            let row = json!({
+                                "days": held_days, "state": state, "in_complaint": managed.in_complaint,
+                            });
+                            orders::record(tx, ctx, &mut order, OrderMove::MoneyHeld, &ACTOR, row).await?;
+                        }
+                        alerts::open(tx, ctx, MONEY_HELD, order.id.as_str(), &detail).await
                     }
                 }
             })

@@ -24,7 +24,7 @@ pub struct Upload {
     pub accepted_ms: Option<Millis>,
     /// Since when the one chance to upload again is used.
     pub corrected_ms: Option<Millis>,
-    /// Since when WeChat refuses it.
+    /// Since when it fails.
     pub failed_ms: Option<Millis>,
     pub settled_ms: Option<Millis>,
     pub settle_check_ms: Option<Millis>,
@@ -305,7 +305,7 @@ pub async fn again(
     )
 }
 
-/// Uploads of these stores that WeChat refuses, newest orders first.
+/// Failed uploads of these stores, newest orders first.
 pub async fn failed(
     conn: &mut Conn,
     scope: &StoreScope,
@@ -327,7 +327,7 @@ pub async fn failed(
     Ok(query.bind(limit).fetch_all(conn).await?)
 }
 
-/// How many uploads of these stores WeChat refuses.
+/// How many uploads of these stores have failed.
 ///
 /// # Errors
 /// The database.
@@ -344,7 +344,7 @@ pub async fn count_failed(conn: &mut Conn, scope: &StoreScope) -> Result<i64> {
     Ok(count)
 }
 
-/// An upload that WeChat refuses is due now, as if it had never been tried; false: it is none.
+/// An upload that failed is due now, as if it had never been tried; false: it is none.
 pub async fn hurry(conn: &mut Conn, order: &OrderId, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(

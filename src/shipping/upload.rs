@@ -1,19 +1,19 @@
 //! Telling WeChat how an order is shipped. A row per order says that there is something new to say; the
 //! worker reads what it is at that moment, so that a late try never takes anything back.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use serde_json::json;
 
 use super::sql::{self, Ending, Upload};
-use super::{MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement};
+use super::{ACTOR, MONEY_HELD, NOT_UPLOADED_ALERT, Parcel, ParcelLine, REMINDED, UploadState, settlement};
 use crate::events::Event;
-use crate::kernel::{Millis, Result, day_ms, hour_ms};
-use crate::orders::{self, Fulfilment, Order, OrderLine, RefundStatus};
+use crate::kernel::{Millis, Result, common, day_ms, hour_ms};
+use crate::orders::{self, Fulfilment, Order, OrderLine, OrderMove, RefundStatus};
 use crate::payments::{self, Attempt, ProviderKind};
 use crate::platform::alerts;
 use crate::platform::bus::{Delivery, Handled, Subscription};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx, Work};
+use crate::platform::worker::side_by_side;
 use crate::wechat::mini::{Logistics, Mini, MiniError, OrderKey, ShippingInfo, ShippingParcel};
 
 const BATCH: i64 = 32;
@@ -113,12 +113,8 @@ pub(super) async fn paid_by_wechat(conn: &mut Conn, order: &Order) -> Result<Opt
 /// Uploads what is due. Answers how many uploads it took.
 pub(super) async fn tick(ctx: &Ctx, mini: &Mini) -> Result<usize> {
     let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCH).await?;
-    let mut running: FuturesUnordered<_> = due.iter().map(|upload| work_on(ctx, mini, upload)).collect();
-    let mut worked = 0;
-    while let Some(result) = running.next().await {
-        worked += usize::from(result?);
-    }
-    Ok(worked)
+    let work = due.iter().map(|upload| (upload.order_id.as_str(), work_on(ctx, mini, upload))).collect();
+    Ok(side_by_side("the upload of order", work).await)
 }
 
 /// What there is to say now.
@@ -135,18 +131,24 @@ async fn work_on(ctx: &Ctx, mini: &Mini, upload: &Upload) -> Result<bool> {
     if !ctx.db.write(|tx| Box::pin(sql::claim(tx, upload, until_ms))).await? {
         return Ok(false);
     }
-    match content(ctx, upload).await? {
-        Content::Say(info) => {
+    match content(ctx, upload).await {
+        Ok(Content::Say(info)) => {
             let answer = mini.upload_shipping_info(&info).await;
             ctx.metrics.outbound("upload_shipping_info", if answer.is_ok() { "ok" } else { "failed" });
             record(ctx, upload, &info, answer.err()).await?;
         }
-        Content::NothingYet => {
+        Ok(Content::NothingYet) => {
             ctx.db.write(|tx| Box::pin(sql::again(tx, upload, 0, None, None))).await?;
         }
-        Content::NotNeeded => {
+        Ok(Content::NotNeeded) => {
             let ending = ending(ctx, UploadState::NotNeeded, false, None, None);
             end(ctx, upload, &ending).await?;
+        }
+        // A try like any other, so that somebody sees it: what is damaged does not mend itself.
+        Err(failure) => {
+            let may_pass = failure.is(&common::UNAVAILABLE);
+            let error = shortened(&format!("what is to be said of the order can't be read: {failure}"));
+            failed(ctx, upload, &error, may_pass).await?;
         }
     }
     Ok(true)
@@ -241,7 +243,7 @@ async fn record(ctx: &Ctx, upload: &Upload, said: &ShippingInfo, refusal: Option
         let ending = ending(ctx, UploadState::Accepted, all, None, all.then_some(settle_ms));
         return end(ctx, upload, &ending).await;
     };
-    let error: String = refusal.to_string().chars().take(ERROR_CHARS_MAX).collect();
+    let error = shortened(&refusal.to_string());
     let was_told_all = upload.all_delivered > 0;
     if was_told_all && (refusal.is_shipped_before() || refusal.is_not_shippable()) {
         // What it has stays as it is.
@@ -251,23 +253,40 @@ async fn record(ctx: &Ctx, upload: &Upload, said: &ShippingInfo, refusal: Option
         let ending = ending(ctx, UploadState::ShippedBefore, true, Some(&error), Some(settle_ms));
         return end(ctx, upload, &ending).await;
     }
+    // A payment that WeChat does not know is normal for a while after it was made.
+    let may_pass = refusal.is_passing() || refusal.is_payment_not_found();
+    failed(ctx, upload, &error, may_pass).await
+}
+
+fn shortened(error: &str) -> String {
+    error.chars().take(ERROR_CHARS_MAX).collect()
+}
+
+/// A try came to nothing: there is another one later, and at some time a person is told.
+async fn failed(ctx: &Ctx, upload: &Upload, error: &str, may_pass: bool) -> Result<()> {
     let now_ms = ctx.clock.now_ms();
     let step = upload.step + 1;
     let order = &upload.order_id;
     tracing::warn!(order.id = %order, "shipping of order {order} is not uploaded, try {step}: {error}");
     if step >= TRIES_MAX {
-        return give_up(ctx, upload, UploadState::GivenUp, &error).await;
+        return give_up(ctx, upload, UploadState::GivenUp, error).await;
     }
-    // A payment that WeChat does not know is normal for a while after it was made.
-    let is_about_time = refusal.is_passing() || refusal.is_payment_not_found();
-    let alert = now_ms - upload.paid_ms >= LATE_MS || (!is_about_time && step >= REFUSALS_BEFORE_ALERT);
+    let alert = now_ms - upload.paid_ms >= LATE_MS || (!may_pass && step >= REFUSALS_BEFORE_ALERT);
     let pause_ms = (FIRST_PAUSE_MS << upload.step.clamp(0, 10)).min(LONGEST_PAUSE_MS);
-    let error = &error;
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                // The first of several is told: the order's timeline is no log of tries.
+                let mut held = match upload.failed_ms {
+                    None => Some(orders::hold(tx, order).await?),
+                    Some(_) => None,
+                };
                 let next_ms = Some(now_ms + pause_ms);
                 let unchanged = sql::again(tx, upload, step, next_ms, Some((error, now_ms))).await?;
+                if unchanged && let Some(order) = &mut held {
+                    let detail = json!({ "reason": error });
+                    orders::record(tx, ctx, order, OrderMove::UploadFailed, &ACTOR, detail).await?;
+                }
                 if unchanged && alert {
                     alerts::open(tx, ctx, NOT_UPLOADED_ALERT, order.as_str(), error).await?;
                 }
@@ -292,7 +311,12 @@ async fn end(ctx: &Ctx, upload: &Upload, ending: &Ending<'_>) -> Result<()> {
         .write(|tx| {
             Box::pin(async move {
                 let order = &upload.order_id;
-                if sql::end(tx, upload, ending).await? {
+                let mut held = match ending.state {
+                    UploadState::NotNeeded => None,
+                    _ => Some(orders::hold(tx, order).await?),
+                };
+                let ended = sql::end(tx, upload, ending).await?;
+                if ended {
                     let over: &[&str] = match ending.state {
                         UploadState::NotNeeded => &[NOT_UPLOADED_ALERT, REMINDED, MONEY_HELD],
                         _ => &[NOT_UPLOADED_ALERT, REMINDED],
@@ -302,6 +326,12 @@ async fn end(ctx: &Ctx, upload: &Upload, ending: &Ending<'_>) -> Result<()> {
                     }
                 } else if ending.state == UploadState::Accepted && ending.all_delivered {
                     sql::accepted_before_news(tx, order, ending.now_ms).await?;
+                }
+                // What WeChat has accepted it has, whatever there is to say since.
+                let is_told = ended || ending.state == UploadState::Accepted;
+                if let Some(order) = held.as_mut().filter(|_| is_told) {
+                    let detail = json!({ "state": ending.state, "all_delivered": ending.all_delivered });
+                    orders::record(tx, ctx, order, OrderMove::UploadAccepted, &ACTOR, detail).await?;
                 }
                 Ok(())
             })
@@ -314,8 +344,11 @@ async fn give_up(ctx: &Ctx, upload: &Upload, state: UploadState, error: &str) ->
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                let mut order = orders::hold(tx, &upload.order_id).await?;
                 if sql::end(tx, upload, ending).await? {
-                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, upload.order_id.as_str(), error).await?;
+                    let detail = json!({ "state": state, "reason": error });
+                    orders::record(tx, ctx, &mut order, OrderMove::UploadGivenUp, &ACTOR, detail).await?;
+                    alerts::open(tx, ctx, NOT_UPLOADED_ALERT, order.id.as_str(), error).await?;
                 }
                 Ok(())
             })

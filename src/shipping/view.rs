@@ -33,7 +33,7 @@ pub struct UploadView {
     pub state: UploadState,
     /// Tries since there was something new to say.
     pub tries: i64,
-    /// What WeChat answered to the last try, if it did not accept it.
+    /// Why the last try failed: what WeChat answered, or that the order can't be read.
     #[oai(skip_serializing_if_is_none)]
     pub error: Option<String>,
     #[oai(skip_serializing_if_is_none)]

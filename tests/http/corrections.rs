@@ -26,8 +26,17 @@ fn path_of(order: &Value, parcel: usize) -> String {
     format!("/admin/v1/orders/{id}/parcels/{parcel}/correct-tracking")
 }
 
+/// The order's version as it is now.
+async fn version(staff: &Client, order: &Value) -> Value {
+    staff.get(&format!("/admin/v1/orders/{}", text(order, "id"))).await.ok()["version"].clone()
+}
+
+fn correction(carrier: &str, number: &str, version: &Value) -> Value {
+    json!({ "carrier": carrier, "tracking_no": number, "version": version, "reason": "抄错了" })
+}
+
 async fn correct(staff: &Client, order: &Value, carrier: &str, number: &str) -> Answer {
-    let body = json!({ "carrier": carrier, "tracking_no": number, "reason": "抄错了" });
+    let body = correction(carrier, number, &version(staff, order).await);
     staff.post(&path_of(order, 0), &body).await
 }
 
@@ -49,7 +58,7 @@ impl TestApp {
     }
 
     /// Changes the sandbox's own database.
-    async fn at_wechat(&self, sql: &str) {
+    pub async fn at_wechat(&self, sql: &str) {
         let path = format!("sqlite:{}", self.ctx.config.sandbox.database);
         let mut db = sqlx::AnyConnection::connect(&path).await.expect("the sandbox's database");
         sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut db).await.expect("the statement runs");
@@ -77,7 +86,7 @@ async fn a_corrected_parcel_is_told_to_the_customer_and_to_wechat_once() {
     assert!(text(&notices[0], "body").contains("SF7312"));
     let timeline =
         items(&staff.get(&format!("/admin/v1/orders/{}", text(&order, "id"))).await.ok()["timeline"]);
-    let entry = timeline.last().unwrap();
+    let entry = timeline.iter().rfind(|entry| entry["code"] == "tracking_corrected").unwrap();
     assert_eq!(
         (&entry["code"], &entry["detail"]["reason"]),
         (&json!("tracking_corrected"), &json!("抄错了"))
@@ -143,7 +152,7 @@ async fn a_correction_is_refused_where_it_can_not_be_and_done_once_under_its_key
     let other = ship(&app, &staff, &other, express("9")).await;
     let elsewhere = json!({ "id": order["id"], "parcels": other["parcels"] });
     correct(&staff, &elsewhere, "ZTO", "3").await.refused(404, "parcel_not_found");
-    let (key, body) = (fresh_key(), json!({ "carrier": "ZTO", "tracking_no": "3", "reason": "抄错了" }));
+    let (key, body) = (fresh_key(), correction("ZTO", "3", &version(&staff, &shipped).await));
     staff.post_with_key(&path_of(&shipped, 0), &key, &body).await.ok();
     let again = staff.post_with_key(&path_of(&shipped, 0), &key, &body).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
@@ -154,6 +163,54 @@ async fn a_correction_is_refused_where_it_can_not_be_and_done_once_under_its_key
         .await
         .ok();
     correct(&staff, &other, "ZTO", "8").await.refused(409, "tracking_not_correctable");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_clerks_who_correct_a_parcel_at_once_the_second_looks_again_first() {
+    let app = TestApp::new().await;
+    let (alice, staff, order) = paid(&app, 2).await;
+    let line = order["lines"][0]["line_id"].clone();
+    let part = json!({ "carrier": "ZTO", "tracking_no": "1", "lines": [{ "line_id": line, "quantity": 1 }] });
+    let shipped = ship(&app, &staff, &order, part).await;
+    let seen = version(&staff, &shipped).await;
+    staff.post(&path_of(&shipped, 0), &correction("ZTO", "2", &seen)).await.ok();
+    let stale = staff.post(&path_of(&shipped, 0), &correction("ZTO", "3", &seen)).await;
+    assert_eq!(stale.refused(409, "order_changed")["version"], version(&staff, &shipped).await);
+    let blind = json!({ "carrier": "ZTO", "tracking_no": "3", "reason": "抄错了" });
+    let blind = staff.post(&path_of(&shipped, 0), &blind).await.refused(400, "invalid_request");
+    assert_eq!(blind["field"], "/version");
+    assert_eq!(alice.get_order(&order).await["parcels"][0]["tracking_no"], "2");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_upload_of_an_order_that_can_not_be_read_is_a_failed_try_that_people_see() {
+    let app = TestApp::new().await;
+    let (alice, staff, order) = paid(&app, 1).await;
+    let address = app.texts("SELECT address_sealed FROM orders").await.remove(0);
+    app.execute("UPDATE orders SET address_sealed = 'damaged'").await;
+    ship(&app, &staff, &order, express("1")).await;
+    let failed = items(&staff.get("/admin/v1/shipping-uploads/failed").await.ok());
+    assert_eq!((&failed[0]["order_id"], &failed[0]["tries"]), (&order["id"], &json!(1)));
+    assert!(text(&failed[0], "error").contains("can't be read") && failed[0]["next_try_at"].is_string());
+    assert_eq!(staff.get("/admin/v1/todo").await.ok()["failed_uploads"], 1);
+    assert_eq!(app.alerts("shipping_not_uploaded").await, 0);
+    app.live_through_minutes(2).await;
+    assert_eq!(app.alerts("shipping_not_uploaded").await, 1);
+    assert_eq!(app.moves(&order, "upload_failed").await, 1);
+    assert!(app.told().await.is_empty());
+    // Mended from a backup.
+    app.execute(&format!("UPDATE orders SET address_sealed = '{address}'")).await;
+    let retry = format!("/admin/v1/shipping-uploads/{}/retry", text(&order, "id"));
+    staff.post(&retry, &json!({})).await.ok();
+    app.drain().await;
+    assert_eq!(
+        (app.told().await, app.alerts("shipping_not_uploaded").await),
+        (vec![vec!["1".to_owned()]], 0)
+    );
+    let seen = alice.get_order(&order).await["timeline"].to_string();
+    assert!(!seen.contains("upload"), "{seen}");
     app.finish().await;
 }
 
@@ -173,6 +230,10 @@ async fn a_correction_that_wechat_does_not_take_is_shown_to_a_person() {
     let failed = items(&staff.get("/admin/v1/shipping-uploads/failed").await.ok());
     assert_eq!(failed[0]["order_id"], order["id"]);
     assert!(text(&failed[0], "error").contains("10060003"));
+    assert_eq!(
+        (app.moves(&order, "upload_accepted").await, app.moves(&order, "upload_given_up").await),
+        (2, 1)
+    );
     app.finish().await;
 }
 
@@ -207,6 +268,11 @@ async fn refused_uploads_are_listed_with_the_reason_and_tried_again_one_or_all()
     app.drain().await;
     assert_eq!(app.upload(&second).await["state"], "ACCEPTED");
     assert!(items(&staff.get(list).await.ok()).is_empty());
+    for order in [&first, &second] {
+        for step in ["upload_failed", "upload_retried", "upload_accepted"] {
+            assert_eq!(app.moves(order, step).await, 1, "{step}");
+        }
+    }
     let log = staff.get("/admin/v1/audit?object=shipping_uploads").await.ok();
     assert_eq!(log["items"][0]["after"]["uploads"], 1);
     app.finish().await;
@@ -231,11 +297,13 @@ async fn money_that_wechat_holds_back_is_an_alert_until_it_is_settled() {
     assert_eq!(app.alerts("wechat_money_held").await, 1);
     let alerts = items(&app.staff().await.get("/admin/v1/alerts").await.ok());
     assert!(text(&alerts[0], "detail").contains("12 days"), "{alerts:?}");
+    assert_eq!((app.moves(&order, "money_held").await, app.moves(&order, "money_released").await), (1, 0));
     let confirm = format!("/sandbox/shipments/{}/confirm", text(&order["attempts"][0], "out_trade_no"));
     app.sandbox_client().post(&confirm, &json!({})).await.ok();
     app.drain().await;
     assert_eq!(app.alerts("wechat_money_held").await, 0);
     assert!(app.upload(&order).await["settled_at"].is_string());
+    assert_eq!((app.moves(&order, "money_held").await, app.moves(&order, "money_released").await), (1, 1));
     app.finish().await;
 }
 

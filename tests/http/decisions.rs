@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{PAYMENT_CALLBACK, SKU, TestApp, User, fresh_key, paid, sku};
+use crate::support::{Client, PAYMENT_CALLBACK, SKU, TestApp, User, fresh_key, items, paid, sku, text};
 
 /// An order whose payment arrived with another value at `pointer`.
 async fn mismatched(app: &TestApp, user: &User, pointer: &str, value: Value) -> (Value, String) {
@@ -22,6 +22,13 @@ async fn mismatched(app: &TestApp, user: &User, pointer: &str, value: Value) -> 
     (order, attempt)
 }
 
+/// What the order's timeline says of the decision, and its reason.
+async fn review(staff: &Client, order: &Value) -> (String, String) {
+    let trail = items(&staff.get(&format!("/admin/v1/orders/{}", text(order, "id"))).await.ok()["timeline"]);
+    let entry = trail.iter().find(|entry| entry["code"] == "payment_reviewed").expect("a row");
+    (text(entry, "summary"), text(entry, "reason"))
+}
+
 #[tokio::test]
 async fn a_mismatched_payment_that_people_call_an_orphan_goes_back_and_the_order_can_be_paid_again() {
     let app = TestApp::new().await;
@@ -34,6 +41,10 @@ async fn a_mismatched_payment_that_people_call_an_orphan_goes_back_and_the_order
     let orphan = json!({ "decision": "ORPHAN", "reason": "来源不明" });
     assert_eq!(staff.post(&decide, &orphan).await.status, 204);
     staff.post(&decide, &orphan).await.refused(409, "payment_not_decidable");
+    assert_eq!(
+        review(&staff, &order).await,
+        ("核对了与订单不符的付款：原路退回".to_owned(), "来源不明".to_owned())
+    );
     app.no_faults().await;
     app.drain().await;
     let refunds = app.channel_refunds().await;
@@ -52,7 +63,11 @@ async fn a_mismatched_payment_pays_the_order_only_if_its_amount_is_what_the_orde
     let (order, attempt) = mismatched(&app, &alice, "/appid", json!("wxffffffffffffffff")).await;
     let succeeded = json!({ "decision": "SUCCEEDED", "reason": "已核对" });
     assert_eq!(staff.post(&format!("/admin/v1/payments/{attempt}/decide"), &succeeded).await.status, 204);
-    assert_eq!(alice.get_order(&order).await["status"], "PAID");
+    let paid = alice.get_order(&order).await;
+    assert_eq!(paid["status"], "PAID");
+    let reviewed = ("核对了与订单不符的付款：算作本单付款".to_owned(), "已核对".to_owned());
+    assert_eq!(review(&staff, &order).await, reviewed);
+    assert!(!paid["timeline"].to_string().contains("payment_reviewed"));
     let (other, attempt) = mismatched(&app, &alice, "/amount/total", json!(1)).await;
     let refused = staff.post(&format!("/admin/v1/payments/{attempt}/decide"), &succeeded).await;
     refused.refused(409, "payment_not_decidable");

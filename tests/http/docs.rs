@@ -32,7 +32,7 @@ const ADMIN_STORY: &str = "signInStaff getStaffMe listStores getStore updateStor
     listStockMoves listCouponTemplates getCouponTemplate updateCouponTemplate createCouponTemplate paid_order \
     listAllOrders getOrderForStaff revealRecipients createShippingBatch listShippingBatches getShippingBatch \
     applyShippingBatch paid_order listAllOrders getOrderForStaff grantCoupon listUserCoupons voidCoupon listUsers \
-    getUser listCarriers shipOrder correctTracking listFailedUploads retryFailedUploads \
+    getUser listCarriers shipOrder getOrderForStaff correctTracking listFailedUploads retryFailedUploads \
     unpaid_order listAllOrders repriceOrder addOrderNote cancelOrderByStaff paid_pickup listPickups markOrderReady \
     verifyPickup handOverPickup in_store_order listAllOrders exitCheckOrder listDiscrepancies setSoldOut \
     pauseStore resumeStore getTodo listAllRefunds listPayments listProposals listRefundDiscrepancies paid_order \
@@ -205,6 +205,18 @@ async fn every_operation_says_what_it_does_how_it_refuses_and_who_may_call_it() 
                 spec["security"].as_array().is_some_and(|any| any.iter().any(|s| s[scheme].is_array()));
             assert_eq!(asked, !open, "{place}: asks for {scheme} unless it hands the token out");
         }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_decides_about_payments_and_orders_is_found_beside_them() {
+    let app = TestApp::new().await;
+    let document = Document::fetch(&app, "admin").await;
+    for (id, group) in
+        [("decidePayment", "Payments"), ("proposeOrderClose", "Orders"), ("listProposals", "Operations")]
+    {
+        assert_eq!(document.operation(id).spec["tags"][0], group, "{id}");
     }
     app.finish().await;
 }

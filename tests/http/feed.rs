@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use minimall::staff::Role;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Client, SKU, TestApp, text};
+use crate::support::{Client, SKU, TestApp, WULIN, text};
 
 const FEED: &str = "/admin/v1/orders/feed";
 
@@ -143,6 +144,32 @@ async fn a_heartbeat_breaks_the_silence_and_a_lost_broadcast_is_made_up_for() {
     .await;
     app.advance_ms(5_000);
     assert_eq!(feed.expect("order_paid").await.1["order_id"], order["id"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_happens_in_other_stores_holds_nothing_up() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    app.paid_order(&alice, &[(SKU, 1)]).await;
+    // Another store is busy: more entries of it than three looks read.
+    let mut entries = 1;
+    while entries < 600 {
+        app.execute(&format!(
+            "INSERT INTO feed_entries SELECT seq + {entries}, kind, order_id, store_id, fulfilment, refund_id, \
+             amount_minor, currency, at_ms FROM feed_entries"
+        ))
+        .await;
+        entries *= 2;
+    }
+    app.execute(&format!("UPDATE feed_sequence SET latest = {entries}")).await;
+    let order = app.paid_in(&alice, WULIN, "PICKUP", &[(SKU, 1)]).await;
+    let clerk = app.member(Role::Clerk, &[WULIN]).await;
+    let mut feed = Listener::open(&clerk, Some("0")).await;
+    feed.expect("hello").await;
+    // The clock stands still, so a stream that rests would rest for ever.
+    let (seq, told) = feed.expect("order_paid").await;
+    assert_eq!((seq, &told["order_id"]), ((entries + 1).to_string(), &order["id"]));
     app.finish().await;
 }
 

@@ -244,8 +244,42 @@ async fn whom_an_order_goes_to_is_masked_for_staff_and_shown_in_full_on_demand()
     assert_eq!(refused.refused(404, "order_not_found")["field"], "/order_ids/1");
     let log = items(&staff.get(&format!("/admin/v1/audit?object={}", text(&second, "id"))).await.ok());
     assert_eq!(log.len(), 1, "what was refused showed nothing");
+    let trail =
+        items(&staff.get(&format!("/admin/v1/orders/{}", text(&second, "id"))).await.ok()["timeline"]);
+    let looks: Vec<&Value> = trail.iter().filter(|entry| entry["code"] == "recipient_revealed").collect();
+    assert_eq!((looks.len(), &looks[0]["reason"]), (1, &json!("打印面单")));
+    assert!(!alice.get_order(&second).await["timeline"].to_string().contains("recipient_revealed"));
     staff.post(reveal, &asked(&[])).await.refused(400, "invalid_request");
     alice.client.post(reveal, &asked(&[&first["id"]])).await.refused(401, "unauthenticated");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_address_is_damaged_is_shown_without_it_and_hides_no_other() {
+    let app = TestApp::new().await;
+    let (alice, staff) = (app.user("alice").await, app.staff().await);
+    let damaged = app.paid_order(&alice, &[(SKU, 1)]).await;
+    let whole = app.paid_order(&alice, &[(SKU, 1)]).await;
+    let (id, other) = (text(&damaged, "id"), text(&whole, "id"));
+    app.execute(&format!("UPDATE orders SET address_sealed = 'damaged' WHERE id = '{id}'")).await;
+    let person = staff.get(&format!("/admin/v1/users/{}", alice.id)).await.ok();
+    for list in [
+        staff.get("/admin/v1/orders").await.ok(),
+        staff.get("/admin/v1/orders?q=13800138000").await.ok(),
+        person["orders"].clone(),
+        alice.client.get("/api/v1/orders").await.ok(),
+    ] {
+        let orders = items(&list);
+        assert_eq!((&orders[0]["id"], &orders[1]["id"]), (&whole["id"], &damaged["id"]));
+        assert!(orders[0]["address"].is_object() && orders[0]["address_unreadable"] == false);
+        assert!(orders[1].get("address").is_none() && orders[1]["address_unreadable"] == true);
+    }
+    let detail = staff.get(&format!("/admin/v1/orders/{id}")).await.ok();
+    assert_eq!((&detail["status"], &detail["address_unreadable"]), (&json!("PAID"), &json!(true)));
+    assert_eq!(alice.get_order(&damaged).await["address_unreadable"], true);
+    let both = json!({ "order_ids": [other, id], "reason": "打印面单" });
+    let refused = staff.post("/admin/v1/orders/reveal-recipients", &both).await;
+    assert_eq!(refused.refused(409, "recipient_unreadable")["field"], "/order_ids/1");
     app.finish().await;
 }
 

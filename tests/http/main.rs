@@ -6,6 +6,7 @@
 
 mod addresses;
 mod back_office;
+mod broken_rows;
 mod callbacks;
 mod cancel;
 mod cart;

@@ -290,6 +290,10 @@ async fn a_dropped_cache_shows_what_the_database_says_on_every_node() {
     for cache in ["sessions", "carriers"] {
         staff.post(&format!("/admin/v1/caches/{cache}/drop"), &drop).await.ok();
     }
+    for cache in ["sessions", "carriers"] {
+        let refused = staff.post(&format!("/admin/v1/caches/{cache}/drop"), &one).await;
+        assert_eq!(refused.refused(400, "invalid_request")["field"], "/key");
+    }
     staff.post("/admin/v1/caches/nothing/drop", &drop).await.refused(404, "cache_not_found");
     let log = items(&staff.get("/admin/v1/audit?operation=dropCache&object=stores").await.ok());
     assert_eq!((log.len(), &log[0]["after"]["key"]), (2, &json!("all")));

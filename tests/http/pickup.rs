@@ -385,6 +385,14 @@ async fn a_customer_who_forgets_is_reminded_twice_and_then_a_refund_is_proposed(
     let overdue = clerk.pickups("OVERDUE").await;
     assert_eq!((overdue.len(), &overdue[0]["proposed_refund"]), (1, &order["paid"]));
     assert_eq!(clerk.0.get("/admin/v1/todo").await.ok()["pickups_overdue"], 1);
+    let codes = |order: &Value| -> Vec<String> {
+        order["timeline"].as_array().unwrap().iter().map(|entry| entry["code"].to_string()).collect()
+    };
+    let (staff_reads, alice_reads) =
+        (codes(&clerk.detail(&order).await), codes(&alice.get_order(&order).await));
+    let [reminded, late] = ["\"pickup_reminded\"", "\"pickup_overdue\""];
+    assert_eq!(staff_reads[staff_reads.len() - 3..], [reminded, reminded, late]);
+    assert_eq!(alice_reads[alice_reads.len() - 2..], [reminded, reminded], "staff's alert is not for her");
     // Late is not too late.
     clerk.serve(WULIN, &code).await.ok();
     assert_eq!(app.alerts("pickup_not_fetched").await, 0);

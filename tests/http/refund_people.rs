@@ -6,7 +6,7 @@ use minimall::staff::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, REFUND_CALLBACK, SKU, TestApp, User, minor};
+use crate::support::{Answer, Client, REFUND_CALLBACK, SKU, TestApp, User, minor, text};
 
 fn id(value: &Value) -> &str {
     value["id"].as_str().expect("an id")
@@ -47,6 +47,13 @@ async fn propose(staff: &Client, refund: &Value, what: &str) -> Answer {
         _ => json!({ "reason": "顾客同意不再退款" }),
     };
     staff.post(&format!("/admin/v1/refunds/{}/{what}", id(refund)), &body).await
+}
+
+/// What staff reads of a step: its summary and its reason.
+fn step(order: &Value, code: &str) -> (String, String) {
+    let entry = order["timeline"].as_array().expect("rows").iter().find(|row| row["code"] == code);
+    let entry = entry.unwrap_or_else(|| panic!("no {code} in {order}"));
+    (text(entry, "summary"), text(entry, "reason"))
 }
 
 async fn confirm(staff: &Client, proposal: &Value) -> Answer {
@@ -105,6 +112,12 @@ async fn a_proof_by_one_person_settles_when_another_confirms_it() {
         .collect();
     for code in ["refund_stuck", "proposed", "proposal_confirmed", "refund_ended"] {
         assert!(codes.contains(&code), "{code} in {codes:?}");
+    }
+    let proof = "以凭证证明退款已到顾客手中";
+    let asked = ("proposed", format!("提议{proof}，等待另一人确认"), "银行转账");
+    let agreed = ("proposal_confirmed", format!("确认了另一人的提议：{proof}"), "银行转账");
+    for (code, summary, reason) in [asked, agreed] {
+        assert_eq!(step(&staff_view, code), (summary, reason.to_owned()));
     }
     let told = order_now["timeline"].to_string();
     assert!(!told.contains("proposed") && !told.contains("refund_stuck"), "{told}");
@@ -259,6 +272,10 @@ async fn a_refused_refund_is_given_up_by_two_people_and_frees_what_it_held() {
     let staff = second.get(&format!("/admin/v1/orders/{}", id(&order))).await;
     assert!(String::from_utf8_lossy(&staff.bytes).contains("顾客同意不再退款"));
     assert_eq!(alice.client.get("/api/v1/notices").await.ok()["items"][0]["kind"], "refund_dropped");
+    let trail = first.get(&format!("/admin/v1/orders/{}", id(&order))).await.ok();
+    let reason = "顾客同意不再退款".to_owned();
+    assert_eq!(step(&trail, "proposed"), ("提议放弃退款，等待另一人确认".to_owned(), reason.clone()));
+    assert_eq!(step(&trail, "proposal_confirmed"), ("确认了另一人的提议：放弃退款".to_owned(), reason));
     // Its units and its money are free: one of the two is refunded.
     app.advance_minutes(1);
     let smaller = alice.try_refund(&order, &[(0, 1)]).await.ok();

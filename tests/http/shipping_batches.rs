@@ -171,6 +171,12 @@ async fn a_file_that_is_none_is_refused_as_a_whole() {
     bring(format!("{HEAD}{}", "a,b,c,,\n".repeat(501)).into()).await.refused(400, "csv_rows");
     bring(b"order,carrier,tracking_no\n\xff\xfe\x00,b,c\n".to_vec()).await.refused(400, "csv_encoding");
     bring(vec![b'a'; 300 * 1024]).await.refused(413, "body_too_large");
+    // What browsers on Windows call such a file.
+    let excel = staff.request(Method::POST, BATCHES).header("Idempotency-Key", fresh_key());
+    let excel = excel.header("Content-Type", "application/vnd.ms-excel").body(format!("{HEAD}a,b,c,,\n"));
+    assert_eq!(codes(&staff.send(excel).await.ok()), [(2, "order_not_found".to_owned())]);
+    let open = bring(format!("{HEAD}a,b,c,,\nd,\"e,f,,\n").into()).await.ok();
+    assert!(text(&open["rows"][1], "detail").contains("is a quote left open?"), "{open}");
     let json = staff.post(BATCHES, &json!({})).await.refused(415, "unsupported_media_type");
     assert!(text(&json, "detail").contains("text/csv"));
     let keyless = staff.request(Method::POST, BATCHES).header("Content-Type", "text/csv").body(HEAD);
@@ -293,7 +299,12 @@ async fn an_order_that_is_refunded_while_the_file_is_applied_fails_alone() {
     alice.refund(&orders[1]).await;
     app.drain().await;
     let done = read(&staff, &batch).await;
-    assert_eq!(done["state"], "APPLIED");
+    assert_eq!(done["state"], "APPLIED_IN_PART");
+    let alerts = items(&staff.get("/admin/v1/alerts").await.ok());
+    let alert =
+        alerts.iter().find(|alert| alert["kind"] == "shipping_batch_failed").expect("somebody is told");
+    assert_eq!((&alert["object"], text(alert, "detail").contains("1 of 2")), (&batch["id"], true));
+    apply(&staff, &batch).await.refused(409, "shipping_batch_applied");
     assert_eq!(done["row_counts"], json!({ "ready": 0, "wrong": 0, "shipped": 1, "failed": 1 }));
     assert_eq!(codes(&done), [(3, "order_not_shippable".to_owned())]);
     let seen = alice.get_order(&orders[1]).await;

@@ -29,7 +29,9 @@ async fn every_step_says_who_and_why_to_staff_and_what_to_the_customer() {
     app.drain().await;
     let parcel = text(&shipped["parcels"][0], "parcel_id");
     let path = format!("/admin/v1/orders/{}/parcels/{parcel}/correct-tracking", text(&order, "id"));
-    let correction = json!({ "carrier": "SF", "tracking_no": "SF2", "reason": "抄错了" });
+    let version =
+        staff.get(&format!("/admin/v1/orders/{}", text(&order, "id"))).await.ok()["version"].clone();
+    let correction = json!({ "carrier": "SF", "tracking_no": "SF2", "version": version, "reason": "抄错了" });
     staff.post(&path, &correction).await.ok();
     let refund = alice.try_refund(&order, &[(0, 1)]).await.ok();
     let reject = format!("/admin/v1/refunds/{}/reject", text(&refund, "id"));
@@ -54,6 +56,8 @@ async fn every_step_says_who_and_why_to_staff_and_what_to_the_customer() {
     assert_eq!(told("shipped_all"), expected("staff", &name, "发出一个包裹（2 件），已全部发出", ""));
     let corrected = "更正物流信息：中通快递 1 → 顺丰速运 SF2";
     assert_eq!(told("tracking_corrected"), expected("staff", &name, corrected, "抄错了"));
+    let accepted = "微信已收下发货信息：全部发出";
+    assert_eq!(told("upload_accepted"), expected("system", "微信", accepted, ""));
     assert_eq!(told("refund_ended"), expected("staff", &name, "拒绝退款", "已拆封"));
     assert_eq!(told("completed").0, "system");
     assert_eq!(told("finished"), expected("system", "系统：到时", "售后期结束", ""));
@@ -61,8 +65,9 @@ async fn every_step_says_who_and_why_to_staff_and_what_to_the_customer() {
         assert!(!text(entry, "summary").is_empty() && !text(entry, "actor_name").is_empty(), "{entry}");
     }
     let seen = items(&app.user("alice").await.get_order(&order).await["timeline"]);
-    let hidden = ["payment_started"];
-    assert_eq!(seen.len(), trail.len() - hidden.len());
+    let hidden = ["payment_started", "upload_accepted"];
+    let shown = trail.iter().filter(|entry| !hidden.contains(&entry["code"].as_str().unwrap()));
+    assert_eq!(seen.len(), shown.count());
     for entry in &seen {
         assert!(!hidden.contains(&entry["code"].as_str().unwrap()));
         assert!(entry.get("actor_name").is_none() && entry.get("reason").is_none());

@@ -72,8 +72,15 @@ async fn two_people_close_it_after_a_day_and_money_that_comes_later_goes_back() 
     assert_eq!(app.moves(&order, "closed_by_staff").await, 1);
     let told = alice.client.get(&format!("/api/v1/orders/{}", id(&order))).await;
     assert!(!String::from_utf8_lossy(&told.bytes).contains("渠道长时间无响应"), "that is for staff");
-    let trail = second.get(&format!("/admin/v1/orders/{}", id(&order))).await;
-    assert!(String::from_utf8_lossy(&trail.bytes).contains("渠道长时间无响应"));
+    let trail = second.get(&format!("/admin/v1/orders/{}", id(&order))).await.ok();
+    for (code, summary) in [
+        ("proposed", "提议关闭渠道无法应答的订单，等待另一人确认"),
+        ("proposal_confirmed", "确认了另一人的提议：关闭渠道无法应答的订单"),
+    ] {
+        let rows = trail["timeline"].as_array().expect("rows");
+        let row = rows.iter().find(|row| row["code"] == code).expect("a row");
+        assert_eq!((&row["summary"], &row["reason"]), (&json!(summary), &json!("渠道长时间无响应")));
+    }
     assert_eq!(second.get("/admin/v1/todo").await.ok()["orders_unanswered"], 0);
     // The channel is back, and says that it was paid in time.
     app.no_faults().await;

@@ -67,7 +67,7 @@ pub struct CachesView {
 #[derive(Debug, Object)]
 #[oai(example)]
 pub struct CacheDrop {
-    /// One key only; absent: all of it. `sessions` and `carriers` are dropped as a whole.
+    /// One key only; absent: all of it. `sessions` and `carriers` are dropped as a whole, and take none.
     #[oai(validator(min_length = 1, max_length = 200))]
     pub key: Option<String>,
     /// For the audit log.
@@ -106,7 +106,7 @@ impl CachesApi {
     /// All of it or one key, on every node and in the kv tier; it fills itself again from the database. For
     /// when the database was changed by hand or restored. Writes an audit row.
     ///
-    /// Errors: `unauthenticated`, `cache_not_found`.
+    /// Errors: `unauthenticated`, `cache_not_found`, `invalid_request`.
     #[oai(path = "/caches/:cache/drop", method = "post", operation_id = "dropCache")]
     async fn drop_cache(
         &self,

@@ -19,7 +19,7 @@ pub struct PaymentDecisionInput {
     /// ORPHAN: the money goes back in full. SUCCEEDED: it pays the order after all. NOT_OURS: another merchant
     /// got it, and it stays recorded.
     pub decision: Decision,
-    /// For the audit log.
+    /// For the order's timeline and the audit log.
     #[oai(validator(min_length = 1, max_length = 200))]
     pub reason: String,
 }
@@ -34,7 +34,7 @@ pub struct PaymentDecisionsApi {
     pub ctx: Ctx,
 }
 
-#[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Operations")]
+#[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Payments")]
 impl PaymentDecisionsApi {
     /// Decide a mismatched payment
     ///

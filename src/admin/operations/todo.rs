@@ -22,7 +22,7 @@ use crate::staff::{StaffAuth, StoreScope};
 pub struct Todo {
     /// Paid orders that wait for a parcel; those on hold don't count.
     pub orders_to_ship: i64,
-    /// Uploads of shipping information that WeChat refuses.
+    /// Uploads of shipping information that WeChat refuses, or that can't be read here.
     pub failed_uploads: i64,
     /// Paid orders that are to be fetched and wait for their goods to be put together.
     pub pickups_to_prepare: i64,

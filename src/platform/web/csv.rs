@@ -10,12 +10,15 @@ use super::{Problem, raw_body};
 use crate::kernel::{Failure, common};
 use crate::platform::ctx::Ctx;
 
+/// What such a file is called; the second by browsers on Windows where a spreadsheet program is installed.
+const TYPES: [&str; 2] = ["text/csv", "application/vnd.ms-excel"];
+
 /// What such a file looks like.
 pub trait CsvExample {
     const EXAMPLE: &'static str;
 }
 
-/// A body of `text/csv` that looks like `E`.
+/// A body of `text/csv` that looks like `E`, whichever of its names it comes under.
 pub struct Csv<E> {
     bytes: Vec<u8>,
     shape: PhantomData<fn() -> E>,
@@ -56,7 +59,7 @@ impl<'a, E: CsvExample> ApiExtractor<'a> for Csv<E> {
                 .ok_or_else(|| Failure::internal("reading a body", "no context in the request"))?;
             let is_csv = request.content_type().is_some_and(|kind| {
                 let kind = kind.split(';').next().unwrap_or_default().trim();
-                kind.eq_ignore_ascii_case("text/csv")
+                TYPES.iter().any(|one| kind.eq_ignore_ascii_case(one))
             });
             if !is_csv {
                 return Err(Failure::new(&common::MEDIA_TYPE).detail("Send `Content-Type: text/csv`."));

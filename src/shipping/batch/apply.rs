@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::check::{Check, Checked};
 use super::file::Row;
-use super::{Batch, BatchOutcome, BatchRow, RowCode, RowState, applied_by, sql};
+use super::{Batch, BatchOutcome, BatchRow, BatchState, RowCode, RowState, applied_by, sql};
 use crate::kernel::{Actor, Failure, Millis, OrderId, Result, ShippingBatchId, StaffId, minute_ms};
 use crate::orders::{self, ShipLine};
-use crate::platform::audit;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Work};
 use crate::platform::idempotency::{Done, Key};
+use crate::platform::{alerts, audit};
 use crate::shipping::ship::ship_in;
 use crate::shipping::{
-    BATCH_APPLIED, BATCH_HAS_ERRORS, BATCH_NOT_FOUND, Carrier, NewParcel, Tracking, carriers,
+    BATCH_APPLIED, BATCH_FAILED, BATCH_HAS_ERRORS, BATCH_NOT_FOUND, Carrier, NewParcel, Tracking, carriers,
 };
 use crate::staff::StoreScope;
 use crate::telemetry::with_request_id;
@@ -117,15 +117,22 @@ pub async fn tick(ctx: &Ctx) -> Result<usize> {
     let due = sql::due(&mut *ctx.db.reader().await?, ctx.clock.now_ms(), BATCHES).await?;
     let mut worked = 0;
     for batch in &due {
-        let until_ms = ctx.clock.now_ms() + LEASE_MS;
-        if ctx.db.write(|tx| Box::pin(sql::claim(tx, batch, until_ms))).await? {
-            worked += with_request_id(batch.request_id.clone(), work_on(ctx, batch)).await?;
+        match with_request_id(batch.request_id.clone(), work_on(ctx, batch)).await {
+            Ok(ended) => worked += ended,
+            // The other files don't wait for it; its lease ends by itself.
+            Err(failure) => {
+                tracing::error!(batch.id = %batch.id, "file {} could not be worked on: {failure}", batch.id);
+            }
         }
     }
     Ok(worked)
 }
 
 async fn work_on(ctx: &Ctx, batch: &Batch) -> Result<usize> {
+    let until_ms = ctx.clock.now_ms() + LEASE_MS;
+    if !ctx.db.write(|tx| Box::pin(sql::claim(tx, batch, until_ms))).await? {
+        return Ok(0);
+    }
     let actor = applied_by(batch)?;
     let rows = sql::ready_rows(&mut *ctx.db.reader().await?, &batch.id, ROWS).await?;
     let more = rows.len() as i64 == ROWS;
@@ -156,9 +163,15 @@ async fn work_on(ctx: &Ctx, batch: &Batch) -> Result<usize> {
     ctx.db
         .write(|tx| {
             Box::pin(async move {
-                if !sql::end(tx, &batch.id, now_ms).await? {
+                let failed = sql::counts(tx, &batch.id).await?.failed;
+                let state = if failed == 0 { BatchState::Applied } else { BatchState::AppliedInPart };
+                if !sql::end(tx, &batch.id, state, now_ms).await? {
                     sql::go_on(tx, &batch.id, now_ms + pause_ms, tries).await?;
                     tx.wake(Work::Shipping);
+                } else if failed > 0 {
+                    let what =
+                        format!("{failed} of {} rows of this file could not be shipped", batch.row_count);
+                    alerts::open(tx, ctx, BATCH_FAILED, batch.id.as_str(), &what).await?;
                 }
                 Ok(())
             })

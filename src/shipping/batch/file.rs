@@ -52,15 +52,18 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Row>> {
     let header = records.next().transpose().map_err(unreadable)?.ok_or_else(|| Failure::new(&CSV_HEADER))?;
     let columns = columns(&header)?;
     let mut rows = Vec::new();
-    for record in records {
+    while let Some(record) = records.next() {
         let record = record.map_err(unreadable)?;
+        let end = records.reader().position().byte() as usize;
         if record.iter().all(str::is_empty) {
             continue;
         }
         if rows.len() == BATCH_ROWS_MAX {
             return Err(Failure::new(&CSV_ROWS));
         }
-        rows.push(row(&record, line_of(&text, &record), header.len(), columns));
+        let start = record.position().map_or(0, |position| position.byte() as usize);
+        let quotes = text.get(start..end).unwrap_or_default().matches('"').count();
+        rows.push(row(&record, line_of(&text, &record), header.len(), columns, quotes % 2 == 1));
     }
     if rows.is_empty() { Err(Failure::new(&CSV_ROWS)) } else { Ok(rows) }
 }
@@ -113,16 +116,22 @@ fn line_of(text: &str, record: &csv::StringRecord) -> i64 {
     (1 + before.matches('\n').count() + empty) as i64
 }
 
-fn row(record: &csv::StringRecord, line: i64, width: usize, columns: Columns) -> Row {
+/// `open`: a quote of the record has no other.
+fn row(record: &csv::StringRecord, line: i64, width: usize, columns: Columns, open: bool) -> Row {
     let cell = |column: usize| -> String {
         let text = columns[column].and_then(|place| record.get(place)).unwrap_or_default();
         text.chars().filter(|c| !c.is_control()).take(CELL_CHARS_MAX).collect()
     };
     let beyond = record.iter().skip(width).any(|cell| !cell.is_empty());
+    let misfits = beyond || record.len() < width;
     let read = || columns.iter().flatten().filter_map(|place| record.get(*place));
-    let malformed = if beyond || record.len() < width {
+    let controls = |cell: &str| cell.chars().any(char::is_control);
+    // A quote that is left open swallows the cells behind it, and the rows: that is what is wrong, not their number.
+    let malformed = if misfits && (open || record.iter().any(controls)) {
+        Some("The row ends in the middle of a cell: is a quote left open?".to_owned())
+    } else if misfits {
         Some(format!("The row has {} cells, and the first row {width}.", record.len()))
-    } else if read().any(|cell| cell.chars().any(char::is_control)) {
+    } else if read().any(controls) {
         Some("A cell has a line break or another control character in it: is a quote left open?".to_owned())
     } else if read().any(|cell| cell.chars().count() > CELL_CHARS_MAX) {
         Some(format!("A cell has more than {CELL_CHARS_MAX} characters."))
@@ -189,6 +198,17 @@ mod tests {
         for broken in ["ord_1,SF\n", "ord_1,SF,1,2\n", "\"ord_1,SF,1\nord_2,SF,2\n"] {
             assert!(rows(&format!("{head}{broken}"))[0].malformed.is_some(), "{broken}");
         }
+        // Whatever comes of a quote that is left open, in the last row as in any other.
+        for open in ["\"ord_1,SF,1\n", "ord_1,\"SF,1\nord_2,SF,2\n"] {
+            let why = rows(&format!("{head}{open}"))[0].malformed.clone();
+            assert!(why.as_ref().is_some_and(|why| why.contains("quote")), "{open}: {why:?}");
+        }
+        assert!(
+            rows(&format!("{head}ord_1,\"SF\"\n"))[0]
+                .malformed
+                .as_ref()
+                .is_some_and(|why| why.contains("2 cells"))
+        );
         let long = format!("{head}ord_1,SF,{}\n", "1".repeat(CELL_CHARS_MAX + 1));
         assert!(rows(&long)[0].malformed.is_some());
         assert!(rows(&format!("{head}ord_1,SF,1,,\n"))[0].malformed.is_none());

@@ -38,8 +38,10 @@ text_enum! {
         Checked = "CHECKED",
         /// Its parcels are being shipped, one after another.
         Applying = "APPLYING",
-        /// Every row has ended.
+        /// Every row has ended, and all of them are shipped.
         Applied = "APPLIED",
+        /// Every row has ended, and some have FAILED; an alert is open.
+        AppliedInPart = "APPLIED_IN_PART",
     }
 }
 

@@ -1,7 +1,7 @@
 //! SQL of files of parcels.
 
 use super::check::Checked;
-use super::{Batch, BatchRow, RowCode, RowCounts, RowState};
+use super::{Batch, BatchRow, BatchState, RowCode, RowCounts, RowState};
 use crate::kernel::{Millis, ParcelId, Result, ShippingBatchId, StaffId};
 use crate::platform::db::{Conn, changed};
 use crate::telemetry;
@@ -249,13 +249,14 @@ pub async fn fail(
 }
 
 /// Ends a file of which no row is left; false when some are.
-pub async fn end(conn: &mut Conn, id: &ShippingBatchId, now_ms: Millis) -> Result<bool> {
+pub async fn end(conn: &mut Conn, id: &ShippingBatchId, state: BatchState, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(
-            "UPDATE shipping_batches SET state = 'APPLIED', ended_ms = ?, next_ms = NULL \
+            "UPDATE shipping_batches SET state = ?, ended_ms = ?, next_ms = NULL \
              WHERE id = ? AND state = 'APPLYING' AND NOT EXISTS \
              (SELECT 1 FROM shipping_batch_rows r WHERE r.batch_id = shipping_batches.id AND r.state = 'READY')",
         )
+        .bind(state)
         .bind(now_ms)
         .bind(id)
         .execute(conn)
