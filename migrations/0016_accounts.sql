@@ -2,8 +2,8 @@
 -- as long as it is not deleted: so it comes wholly before the deletion, or not at all.
 ALTER TABLE users ADD COLUMN guard BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN deleted_ms BIGINT;
--- 1: who signed in here for the first time had an account before, and deleted it.
-ALTER TABLE users ADD COLUMN came_back BIGINT NOT NULL DEFAULT 0;
+-- Set where whoever signed in for the first time had an account before, and deleted it.
+ALTER TABLE users ADD COLUMN came_back_ms BIGINT;
 CREATE INDEX users_deleted ON users (deleted_ms);
 
 -- Openids of deleted accounts, as keyed hashes: what a new customer gets is got once.

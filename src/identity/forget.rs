@@ -15,14 +15,14 @@ pub(super) const NICKNAME: &str = "已注销用户";
 /// # Errors
 /// `unauthenticated` when the account is deleted.
 pub async fn hold(tx: &mut Tx<'_>, user: &UserId) -> Result<()> {
-    if is_there(tx, user).await? { Ok(()) } else { Err(Failure::new(&common::UNAUTHENTICATED)) }
+    if try_hold(tx, user).await? { Ok(()) } else { Err(Failure::new(&common::UNAUTHENTICATED)) }
 }
 
 /// The same for what happens without the person: false when the account is deleted.
 ///
 /// # Errors
 /// The database.
-pub async fn is_there(tx: &mut Tx<'_>, user: &UserId) -> Result<bool> {
+pub async fn try_hold(tx: &mut Tx<'_>, user: &UserId) -> Result<bool> {
     sql::bump_guard(tx, user).await
 }
 

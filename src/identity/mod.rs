@@ -23,7 +23,7 @@ mod wechat_answer;
 
 pub use api::{IdentityApi, User};
 pub use auth::{LeavingAuth, UserAuth};
-pub use forget::{announce_deleted, came_back, forget, hold, is_there};
+pub use forget::{announce_deleted, came_back, forget, hold, try_hold};
 pub use login::{LoggedIn, LoginRequest, login};
 pub use logout::logout;
 pub use people::{Sought, find_people, reveal_phone, users_of_phone};

@@ -121,10 +121,10 @@ pub async fn insert_user(
     came_back: bool,
     now_ms: Millis,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO users (id, nickname, came_back, created_ms) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO users (id, nickname, came_back_ms, created_ms) VALUES (?, ?, ?, ?)")
         .bind(id)
         .bind(nickname)
-        .bind(i64::from(came_back))
+        .bind(came_back.then_some(now_ms))
         .bind(now_ms)
         .execute(conn)
         .await?;

@@ -9,6 +9,7 @@ mod actions;
 mod api;
 mod cancel;
 mod complete;
+mod forget;
 mod hand_over;
 mod invariants;
 mod list;
@@ -34,6 +35,7 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
+pub use forget::{forget, hold_all};
 pub use hand_over::{HandedOver, Shown, exit_check, hand_over, hand_over_refusal, verify};
 pub use invariants::{deadline_lag_ms, invariants, stuck};
 pub use list::{Counts, counts, list};
@@ -55,6 +57,7 @@ pub use search::{Filter, search};
 pub use ship::{ShipLine, refusal_to_ship, ship_lines};
 pub use sql::{
     count_to_ship, count_unanswered, find, find_lines, find_owned, store_of, timeline, timeline_of_request,
+    unfinished,
 };
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;

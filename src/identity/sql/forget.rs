@@ -66,9 +66,12 @@ pub async fn is_former(conn: &mut Conn, hashes: &[String]) -> Result<bool> {
 }
 
 pub async fn came_back(conn: &mut Conn, user: &UserId) -> Result<bool> {
-    let row: Option<(i64,)> =
-        sqlx::query_as("SELECT came_back FROM users WHERE id = ?").bind(user).fetch_optional(conn).await?;
-    Ok(row.is_some_and(|(came_back,)| came_back > 0))
+    let row: Option<(UserId,)> =
+        sqlx::query_as("SELECT id FROM users WHERE id = ? AND came_back_ms IS NOT NULL")
+            .bind(user)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.is_some())
 }
 
 /// The sessions that ended with the account.

@@ -69,7 +69,8 @@ pub async fn ids_for<I: Display>(
         for id in some {
             query = query.bind(id.to_string());
         }
-        let rows = query.bind((limit - found.len()) as i64).fetch_all(&mut *conn).await?;
+        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+        let rows = query.bind(left).fetch_all(&mut *conn).await?;
         found.extend(rows.into_iter().map(|(id,)| id));
     }
     Ok(found)
