@@ -32,8 +32,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders, payments,
-    refunds, routes, shipping, staff, stores,
+    accounts, addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders,
+    payments, refunds, routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.
@@ -76,6 +76,7 @@ pub fn codes() -> Vec<&'static Code> {
         shipping::CODES,
         notifications::CODES,
         feed::CODES,
+        accounts::CODES,
     ];
     let mut codes = tables.concat();
     codes.extend_from_slice(order_views::CODES);

@@ -6,7 +6,8 @@ use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox, proposals};
 use crate::staff::StoreScope;
 use crate::{
-    addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds, shipping, staff,
+    accounts, addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds,
+    shipping, staff,
 };
 
 /// How late an event may be before it counts as stuck.
@@ -60,6 +61,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(feed::invariants(conn).await?);
+    report.add(accounts::invariants(conn).await?);
     liveness(conn, ctx.clock.now_ms(), &mut report).await?;
     waiting(conn, &mut report).await?;
     snapshot.end().await?;

@@ -51,6 +51,8 @@ pub mod notifications;
 
 pub mod feed;
 
+pub mod accounts;
+
 pub mod admin;
 
 pub mod demo;

@@ -7,19 +7,21 @@
 mod add;
 mod api;
 mod change;
+mod forget;
 mod remove;
 mod sql;
 
 pub use add::add;
 pub use api::AddressesApi;
 pub use change::change;
+pub use forget::forget;
 pub use remove::remove;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Phone;
+use crate::identity::{self, Phone};
 use crate::kernel::{AddressId, Failure, Result, UserId, codes};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::{Conn, Tx};
@@ -125,8 +127,9 @@ fn opened(ctx: &Ctx, row: sql::Row) -> Result<Entry> {
     })
 }
 
-/// First in every change: one person's changes wait for each other here.
+/// First in every change: one person's changes wait for each other here, and for the end of the account.
 async fn guard(tx: &mut Tx<'_>, user: &UserId) -> Result<()> {
+    identity::hold(tx, user).await?;
     if sql::bump(tx, user).await? || sql::open_book(tx, user).await? || sql::bump(tx, user).await? {
         return Ok(());
     }

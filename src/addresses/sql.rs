@@ -174,6 +174,16 @@ pub async fn delete(conn: &mut Conn, user: &UserId, id: &AddressId) -> Result<bo
     )
 }
 
+/// The book with all that is in it.
+pub async fn delete_all(conn: &mut Conn, user: &UserId) -> Result<()> {
+    for statement in
+        ["DELETE FROM addresses WHERE user_id = ?", "DELETE FROM address_books WHERE user_id = ?"]
+    {
+        sqlx::query(statement).bind(user).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 pub async fn users_without_one_default(conn: &mut Conn) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT user_id FROM addresses GROUP BY user_id HAVING COUNT(default_of) <> 1 LIMIT 20",

@@ -266,7 +266,8 @@ impl AdminCouponsApi {
     /// nothing from what can be claimed. The same `Idempotency-Key` again answers the same coupon.
     ///
     /// Errors: `unauthenticated`, `invalid_request`, `idempotency_key_required`, `idempotency_key_reused`,
-    /// `user_not_found`, `coupon_template_not_found`, `coupon_template_paused`, `coupon_template_ended`.
+    /// `user_not_found`, `user_deleted`, `coupon_template_not_found`, `coupon_template_paused`,
+    /// `coupon_template_ended`.
     #[oai(path = "/users/:user_id/coupons", method = "post", operation_id = "grantCoupon")]
     async fn grant(
         &self,

@@ -88,7 +88,7 @@ pub struct AdminUsersApi {
 impl AdminUsersApi {
     /// List users
     ///
-    /// The newest first; with `q` the one with this id, whoever has this phone number, or in their order those
+    /// The newest first, deleted accounts among them without anything personal; with `q` the one with this id, whoever has this phone number, or in their order those
     /// whose nickname begins like it. Members whose stores are limited find by id or number who has ordered there.
     /// Changes nothing.
     ///

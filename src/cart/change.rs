@@ -2,6 +2,7 @@
 
 use super::{CART_FULL, LINES_MAX, QUANTITY_MAX, sql};
 use crate::catalog::{self, SKU_NOT_SOLD};
+use crate::identity;
 use crate::kernel::{Failure, Result, SkuId, StoreId, UserId};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
@@ -43,8 +44,10 @@ pub async fn put(ctx: &Ctx, user: &UserId, store: &StoreId, sku: &SkuId, quantit
         .await
 }
 
-/// Before a line is added: those who add to one cart wait for each other here, so the count stays true.
+/// Before a line is added: those who add to one cart wait for each other here, so the count stays true; and for
+/// the end of the account.
 async fn guard(tx: &mut Tx<'_>, user: &UserId, store: &StoreId) -> Result<()> {
+    identity::hold(tx, user).await?;
     let held = sql::bump(tx, user, store).await?
         || sql::open(tx, user, store).await?
         || sql::bump(tx, user, store).await?;

@@ -45,6 +45,14 @@ pub async fn lines(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<Ve
     sql::lines(conn, user, store).await
 }
 
+/// Forgets the carts of a person whose row is held.
+///
+/// # Errors
+/// The database.
+pub async fn forget(tx: &mut Tx<'_>, user: &UserId) -> Result<()> {
+    sql::delete_carts(tx, user).await
+}
+
 /// Takes these SKUs out of a cart; what is not in it stays out.
 ///
 /// # Errors

@@ -98,6 +98,14 @@ pub async fn delete(conn: &mut Conn, user: &UserId, store: &StoreId, sku: &SkuId
     Ok(())
 }
 
+/// All carts of a person.
+pub async fn delete_carts(conn: &mut Conn, user: &UserId) -> Result<()> {
+    for statement in ["DELETE FROM cart_lines WHERE user_id = ?", "DELETE FROM carts WHERE user_id = ?"] {
+        sqlx::query(statement).bind(user).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 pub async fn delete_all(conn: &mut Conn, user: &UserId, store: &StoreId) -> Result<()> {
     sqlx::query("DELETE FROM cart_lines WHERE user_id = ? AND store_id = ?")
         .bind(user)

@@ -2,6 +2,7 @@
 
 use super::grant::{NewCoupon, insert};
 use super::{Issue, LIMIT_REACHED, SOLD_OUT, Source, TEMPLATE_NOT_FOUND, sql};
+use crate::identity;
 use crate::kernel::{CouponId, CouponTemplateId, Failure, Millis, Result, UserId};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
@@ -51,8 +52,9 @@ fn gate(template: &CouponTemplateId) -> String {
 }
 
 async fn take(tx: &mut Tx<'_>, ctx: &Ctx, user: &UserId, id: &CouponTemplateId) -> Result<CouponId> {
+    identity::hold(tx, user).await?;
     let now_ms = ctx.clock.now_ms();
-    // First the count, which locks the row: what is read behind it is the template as it is.
+    // Then the count, which locks the row: what is read behind it is the template as it is.
     let taken = sql::take_one(tx, id).await?;
     let template = sql::template(tx, id).await?.filter(|template| template.terms.issue == Issue::Claim);
     let template = template.ok_or_else(|| Failure::new(&TEMPLATE_NOT_FOUND))?;

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::void::void_or_mark;
 use super::{CouponStatus, Move, MoveKind, Source, TEMPLATE_NOT_FOUND, Template, sql};
-use crate::identity;
+use crate::identity::{self, USER_DELETED};
 use crate::kernel::{Actor, Code, CouponId, CouponTemplateId, Failure, Millis, Result, UserId};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
@@ -44,7 +45,8 @@ pub(super) async fn insert(tx: &mut Tx<'_>, new: &NewCoupon<'_>, now_ms: Millis)
 }
 
 /// Gives the user a coupon of this template for this cause, once. It touches neither what remains of the
-/// template nor the limit per user.
+/// template nor the limit per user. Somebody who has deleted the account gets none; what a refund owes is written
+/// down all the same, and void.
 ///
 /// # Errors
 /// The database.
@@ -57,6 +59,10 @@ pub async fn grant(
     source_id: &str,
 ) -> Result<Granted> {
     let now_ms = ctx.clock.now_ms();
+    let is_there = identity::try_hold(tx, user).await?;
+    if !is_there && source != Source::Refund {
+        return Ok(Granted::Refused(&USER_DELETED));
+    }
     let Some(template) = sql::template(tx, template).await? else {
         return Ok(Granted::Refused(&TEMPLATE_NOT_FOUND));
     };
@@ -66,13 +72,19 @@ pub async fn grant(
     }
     let id = ctx.new_id::<CouponId>();
     let new = NewCoupon { id: &id, template: &template, user, seq: None, source, source_id };
-    Ok(if insert(tx, &new, now_ms).await? { Granted::Coupon(id) } else { Granted::Duplicate })
+    if !insert(tx, &new, now_ms).await? {
+        return Ok(Granted::Duplicate);
+    }
+    if !is_there {
+        void_or_mark(tx, ctx, &id).await?;
+    }
+    Ok(Granted::Coupon(id))
 }
 
 /// A staff member gives a coupon to a user, with a reason that goes to the audit log.
 ///
 /// # Errors
-/// `user_not_found`, `coupon_template_not_found`, `coupon_template_paused`, `coupon_template_ended`.
+/// `user_not_found`, `user_deleted`, `coupon_template_not_found`, `coupon_template_paused`, `coupon_template_ended`.
 pub async fn grant_by_staff(
     ctx: &Ctx,
     actor: &Actor,

@@ -14,6 +14,7 @@
 mod api;
 mod check;
 mod claim;
+mod forget;
 mod grant;
 mod hold;
 mod sql;
@@ -31,6 +32,7 @@ use sqlx::FromRow;
 pub use api::{CouponBenefit, CouponTemplateView, CouponValidity, CouponView, CouponsApi};
 pub use check::invariants;
 pub use claim::claim;
+pub use forget::forget;
 pub use grant::{Granted, grant, grant_by_staff};
 pub use hold::{consume, give_back, lock, release};
 pub use subscriptions::{on_refund_settled, on_user_registered};

@@ -14,7 +14,7 @@ use crate::platform::ctx::Ctx;
 /// How long the gate of the new-user coupon stays: longer than an event is repeated.
 const GATE_MS: Millis = day_ms(7);
 
-/// Grants the new-user coupon.
+/// Grants the new-user coupon, unless the same openid had an account before that was deleted.
 ///
 /// A gate in kv is set after the commit, so a hit means that it is done and a repeated event costs one read.
 /// With the gate lost or kv down, the unique (source, user) decides.
@@ -40,6 +40,10 @@ pub async fn on_user_registered(ctx: &Ctx, delivery: &Delivery) -> Result<Handle
                     return Ok(None);
                 }
                 let Some(template) = template else { return Ok(None) };
+                if identity::came_back(tx, user_id).await? {
+                    tracing::info!(user.id = %user_id, "{user_id} had an account before: no new-user coupon");
+                    return Ok(None);
+                }
                 let granted = grant(tx, ctx, user_id, template, Source::NewUser, user_id.as_str()).await?;
                 Ok(Some((granted, identity::phone_hash(tx, user_id).await?)))
             })
@@ -81,12 +85,18 @@ pub async fn on_refund_settled(ctx: &Ctx, delivery: &Delivery) -> Result<Handled
                 if !delivery.begin(tx, ctx.clock.now_ms()).await? {
                     return Ok(None);
                 }
+                // The new coupon first: it takes the person's row, before that of another coupon.
+                let granted = match effects.template {
+                    Some(template) => {
+                        let refund = effects.refund.as_str();
+                        Some(grant(tx, ctx, effects.user, template, Source::Refund, refund).await?)
+                    }
+                    None => None,
+                };
                 if let Some(order) = effects.order {
                     give_back(tx, ctx, order).await?;
                 }
-                let Some(template) = effects.template else { return Ok(None) };
-                let refund = effects.refund.as_str();
-                grant(tx, ctx, effects.user, template, Source::Refund, refund).await.map(Some)
+                Ok(granted)
             })
         })
         .await?;

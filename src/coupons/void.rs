@@ -42,7 +42,11 @@ pub async fn void(
 }
 
 /// The statuses before and after; the same one when the coupon was marked.
-async fn void_or_mark(tx: &mut Tx<'_>, ctx: &Ctx, coupon: &CouponId) -> Result<(CouponStatus, CouponStatus)> {
+pub(super) async fn void_or_mark(
+    tx: &mut Tx<'_>,
+    ctx: &Ctx,
+    coupon: &CouponId,
+) -> Result<(CouponStatus, CouponStatus)> {
     let now_ms = ctx.clock.now_ms();
     for _ in 0..ROUNDS {
         let Some(found) = sql::coupon(tx, coupon).await? else {

@@ -1,11 +1,10 @@
-//! The app's operations on sessions and on the signed-in person.
+//! The app's operations on sessions. Those on the signed-in person are in `accounts`.
 
 use poem_openapi::param::Header;
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::{LoggedIn, LoginRequest, ProfileChange, Refreshed, Sessions, UserAuth, UserSummary};
+use super::{LoggedIn, LoginRequest, Refreshed, Sessions, UserAuth, UserSummary};
 use crate::kernel::{UserId, rfc3339};
 use crate::platform::ctx::Ctx;
 use crate::platform::idempotency::Done;
@@ -117,42 +116,6 @@ pub struct RefreshAnswer {
     expires_at: String,
 }
 
-/// A change of the profile; what is absent stays.
-#[derive(Object)]
-#[oai(example)]
-pub struct ProfileUpdate {
-    /// 1 to 20 characters.
-    #[oai(validator(min_length = 1, max_length = 20))]
-    nickname: Option<String>,
-    /// An https URL.
-    #[oai(validator(max_length = 512, pattern = "^https://"))]
-    avatar: Option<String>,
-}
-
-impl Example for ProfileUpdate {
-    fn example() -> Self {
-        Self {
-            nickname: Some("小林".to_owned()),
-            avatar: Some("https://thirdwx.qlogo.cn/mmopen/vi_32/demo/132".to_owned()),
-        }
-    }
-}
-
-/// A code of the getPhoneNumber button.
-#[derive(Object)]
-#[oai(example)]
-pub struct PhoneCode {
-    /// It works once and for 5 minutes, and is not the code of `wx.login`.
-    #[oai(validator(min_length = 1, max_length = 128))]
-    code: String,
-}
-
-impl Example for PhoneCode {
-    fn example() -> Self {
-        Self { code: "demo-phone:13800138000".to_owned() }
-    }
-}
-
 #[OpenApi(prefix_path = "/api/v1")]
 impl IdentityApi {
     /// Log in
@@ -208,40 +171,5 @@ impl IdentityApi {
     async fn logout(&self, auth: UserAuth) -> Reply<NoContent> {
         super::logout(&self.ctx, &auth.0).await?;
         Ok(NoContent::Done)
-    }
-
-    /// Who am I
-    ///
-    /// The person of the token, with a masked phone number. Changes nothing.
-    ///
-    /// Errors: `unauthenticated`.
-    #[oai(path = "/me", method = "get", operation_id = "getMe", tag = "Tag::Me")]
-    async fn me(&self, auth: UserAuth) -> Reply<Json<User>> {
-        Ok(Json(super::me(&self.ctx, &auth.0.user_id).await?.into()))
-    }
-
-    /// Change my name or picture
-    ///
-    /// Sets the members that are sent; the others stay.
-    ///
-    /// Errors: `unauthenticated`, `invalid_request`.
-    #[oai(path = "/me", method = "patch", operation_id = "updateMe", tag = "Tag::Me")]
-    async fn update(&self, auth: UserAuth, body: Body<ProfileUpdate>) -> Reply<Json<User>> {
-        let body = body.into_inner();
-        let change = ProfileChange { nickname: body.nickname, avatar: body.avatar };
-        Ok(Json(super::update_profile(&self.ctx, &auth.0.user_id, &change).await?.into()))
-    }
-
-    /// Set my phone number
-    ///
-    /// Exchanges the code of the getPhoneNumber button at WeChat and stores the number, encrypted. Setting it
-    /// again replaces it.
-    ///
-    /// Errors: `unauthenticated`, `phone_code_invalid`, `phone_not_supported`, `wechat_limit`,
-    /// `wechat_unavailable`, `wechat_setup`.
-    #[oai(path = "/me/phone", method = "put", operation_id = "setMyPhone", tag = "Tag::Me")]
-    async fn set_phone(&self, auth: UserAuth, body: Body<PhoneCode>) -> Reply<Json<User>> {
-        let user = super::set_phone(&self.ctx, &self.mini, &auth.0.user_id, &body.code).await?;
-        Ok(Json(user.into()))
     }
 }

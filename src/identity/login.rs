@@ -3,8 +3,8 @@
 use super::sql::{self, Ended, NewOpenid, NewSession};
 use super::tokens::Tokens;
 use super::{
-    EndReason, PHONE, PHONE_NOT_SUPPORTED, Phone, SESSION_KEY, UserSummary, WECHAT_UNAVAILABLE, revoke,
-    wechat_answer,
+    EndReason, PHONE, PHONE_NOT_SUPPORTED, Phone, SESSION_KEY, UserSummary, WECHAT_UNAVAILABLE, forget,
+    revoke, wechat_answer,
 };
 use crate::events::Event;
 use crate::kernel::{Failure, Millis, Result, SessionId, UserId, day_ms, minute_ms};
@@ -161,7 +161,9 @@ impl Attempt<'_> {
         }
         // Of two first logins at the same moment one gets the key, and the other finds its user.
         if sql::insert_openid(tx, &row).await? {
-            sql::insert_user(tx, &row.user_id, NICKNAME_UNKNOWN, now_ms).await?;
+            let hashes = forget::openid_hashes(self.ctx, self.appid, &self.who.openid);
+            let came_back = sql::is_former(tx, &hashes).await?;
+            sql::insert_user(tx, &row.user_id, NICKNAME_UNKNOWN, came_back, now_ms).await?;
             let event = Event::UserRegistered { user_id: row.user_id.clone() };
             bus::stage(tx, self.ctx, &event, Staged::Now).await?;
             return Ok((row.user_id, true));

@@ -1,12 +1,14 @@
 //! Identity: who a customer is, and how a device stays signed in.
 //!
-//! Owns the tables `users`, `user_openids` and `sessions`. (appid, openid) decides who somebody is; a
-//! unionid only links. Publishes `UserRegistered` with the first login and `SessionRevoked` when a session
+//! Owns the tables `users`, `user_openids`, `former_openids` and `sessions`. (appid, openid) decides who somebody
+//! is; a unionid only links. Publishes `UserRegistered` with the first login and `SessionRevoked` when a session
 //! ends before its time. Tokens are stored only as hashes; session keys and phone numbers are sealed, and a
-//! phone number is found by its keyed hash. Invariants: an openid and a session are of a user that exists.
+//! phone number is found by its keyed hash. Invariants: an openid and a session are of a user that exists. A user
+//! who deleted their account keeps the row, for the ledger, and nothing of the person in it (`forget.rs`).
 
 mod api;
 mod auth;
+mod forget;
 mod login;
 mod logout;
 mod people;
@@ -19,8 +21,9 @@ mod sql;
 mod tokens;
 mod wechat_answer;
 
-pub use api::IdentityApi;
-pub use auth::UserAuth;
+pub use api::{IdentityApi, User};
+pub use auth::{LeavingAuth, UserAuth};
+pub use forget::{announce_deleted, came_back, forget, hold, try_hold};
 pub use login::{LoggedIn, LoginRequest, login};
 pub use logout::logout;
 pub use people::{Sought, find_people, reveal_phone, users_of_phone};
@@ -36,6 +39,7 @@ use crate::platform::db::Conn;
 
 codes! {
     USER_NOT_FOUND: 404 "user_not_found" "There is no such user.";
+    USER_DELETED: 409 "user_deleted" "This user has deleted the account.";
     PHONE_NOT_KNOWN: 409 "phone_not_known" "This user has not told a phone number.";
     LOGIN_CODE_INVALID: 401 "login_code_invalid" "The code of wx.login is wrong, expired or was used before. Call wx.login again.";
     LOGIN_BLOCKED: 403 "login_blocked" "WeChat blocks the login of this user as high-risk.";
@@ -55,12 +59,16 @@ text_enum! {
         Reuse = "REUSE",
         /// The person signed in on too many other devices.
         Limit = "LIMIT",
+        /// The person deleted the account.
+        Deleted = "DELETED",
     }
 }
 
 /// Sealing purposes: what is sealed for one can't be opened as the other.
 const PHONE: &str = "phone";
 const SESSION_KEY: &str = "session_key";
+/// Of the keyed hash by which an openid that had an account before is known.
+const FORMER_OPENID: &str = "former_openid";
 
 /// A signed-in device of a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +92,8 @@ pub struct UserSummary {
     pub avatar: Option<String>,
     pub phone_masked: Option<String>,
     pub created_ms: Millis,
+    /// Since when the account is deleted.
+    pub deleted_ms: Option<Millis>,
 }
 
 /// # Errors
@@ -126,6 +136,10 @@ pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String
     Ok(vec![
         ("an openid is of a user that exists", sql::openids_without_user(conn).await?),
         ("a session is of a user that exists", sql::sessions_without_user(conn).await?),
-        ("a user has an openid", sql::users_without_openid(conn).await?),
+        ("a user has an openid, unless the account is deleted", sql::users_without_openid(conn).await?),
+        (
+            "a deleted account has no name, picture, phone number, openid or session",
+            sql::deleted_with_traces(conn, forget::NICKNAME).await?,
+        ),
     ])
 }

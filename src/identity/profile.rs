@@ -19,9 +19,10 @@ pub struct ProfileChange {
 /// The signed-in person.
 ///
 /// # Errors
-/// `unauthenticated` when the user is gone.
+/// `unauthenticated` when the account is deleted.
 pub async fn me(ctx: &Ctx, user: &UserId) -> Result<UserSummary> {
     let found = sql::summary(&mut *ctx.db.reader().await?, user).await?;
+    let found = found.filter(|user| user.deleted_ms.is_none());
     found.ok_or_else(|| Failure::new(&common::UNAUTHENTICATED))
 }
 

@@ -154,6 +154,16 @@ impl Sessions {
     }
 }
 
+/// The session that this token opened until its account was deleted, while the token would still work.
+pub(super) async fn ended_with_account(ctx: &Ctx, token: &str) -> Result<Option<Session>> {
+    if token.len() > tokens::LENGTH_MAX {
+        return Ok(None);
+    }
+    let conn = &mut *ctx.db.reader().await?;
+    let ended = sql::ended_with_account(conn, &token_hash(token), ctx.clock.now_ms()).await?;
+    Ok(ended.map(|row| Session { id: row.id, user_id: row.user_id }))
+}
+
 impl Watched for Sessions {
     fn state(&self) -> CacheState {
         CacheState::of("sessions", self.live.iter().map(|(_, held)| held.entry.read_ms))

@@ -8,6 +8,10 @@ use super::{EndReason, UserSummary};
 use crate::kernel::{Millis, Result, SessionId, UserId};
 use crate::platform::db::{Conn, changed, inserted};
 
+mod forget;
+
+pub use forget::*;
+
 /// Sessions of one person that are looked at; there are fewer, since each login ends the oldest.
 const SESSIONS_READ: i64 = 200;
 
@@ -110,10 +114,17 @@ pub async fn insert_openid(conn: &mut Conn, row: &NewOpenid<'_>) -> Result<bool>
     )
 }
 
-pub async fn insert_user(conn: &mut Conn, id: &UserId, nickname: &str, now_ms: Millis) -> Result<()> {
-    sqlx::query("INSERT INTO users (id, nickname, created_ms) VALUES (?, ?, ?)")
+pub async fn insert_user(
+    conn: &mut Conn,
+    id: &UserId,
+    nickname: &str,
+    came_back: bool,
+    now_ms: Millis,
+) -> Result<()> {
+    sqlx::query("INSERT INTO users (id, nickname, came_back_ms, created_ms) VALUES (?, ?, ?, ?)")
         .bind(id)
         .bind(nickname)
+        .bind(came_back.then_some(now_ms))
         .bind(now_ms)
         .execute(conn)
         .await?;
@@ -122,7 +133,7 @@ pub async fn insert_user(conn: &mut Conn, id: &UserId, nickname: &str, now_ms: M
 
 macro_rules! summary_columns {
     () => {
-        "id, nickname, avatar, phone_masked, created_ms"
+        "id, nickname, avatar, phone_masked, created_ms, deleted_ms"
     };
 }
 
@@ -208,7 +219,8 @@ pub async fn set_profile(
     avatar: Option<&str>,
 ) -> Result<()> {
     sqlx::query(
-        "UPDATE users SET nickname = COALESCE(?, nickname), avatar = COALESCE(?, avatar) WHERE id = ?",
+        "UPDATE users SET nickname = COALESCE(?, nickname), avatar = COALESCE(?, avatar) \
+         WHERE id = ? AND deleted_ms IS NULL",
     )
     .bind(nickname)
     .bind(avatar)
@@ -219,13 +231,15 @@ pub async fn set_profile(
 }
 
 pub async fn set_phone(conn: &mut Conn, id: &UserId, phone: &SealedPhone) -> Result<()> {
-    sqlx::query("UPDATE users SET phone_sealed = ?, phone_hash = ?, phone_masked = ? WHERE id = ?")
-        .bind(&phone.sealed)
-        .bind(&phone.hash)
-        .bind(&phone.masked)
-        .bind(id)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE users SET phone_sealed = ?, phone_hash = ?, phone_masked = ? WHERE id = ? AND deleted_ms IS NULL",
+    )
+    .bind(&phone.sealed)
+    .bind(&phone.hash)
+    .bind(&phone.masked)
+    .bind(id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -389,7 +403,7 @@ pub async fn users_without_openid(conn: &mut Conn) -> Result<Vec<String>> {
     ids(
         conn,
         "SELECT users.id FROM users LEFT JOIN user_openids ON user_openids.user_id = users.id \
-         WHERE user_openids.user_id IS NULL LIMIT 20",
+         WHERE user_openids.user_id IS NULL AND users.deleted_ms IS NULL LIMIT 20",
     )
     .await
 }

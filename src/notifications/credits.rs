@@ -3,6 +3,7 @@
 
 use super::sql;
 use crate::config::Templates;
+use crate::identity;
 use crate::kernel::{Failure, Result, UserId};
 use crate::platform::ctx::Ctx;
 
@@ -21,6 +22,7 @@ pub async fn grant(ctx: &Ctx, user: &UserId, accepted: &[String]) -> Result<()> 
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                identity::hold(tx, user).await?;
                 for template in accepted {
                     sql::add_credit(tx, user, template, ctx.clock.now_ms()).await?;
                 }

@@ -21,10 +21,10 @@ pub use take::subscriptions;
 
 use crate::config::Templates;
 use crate::kernel::{
-    Cursor, Failure, Limit, Millis, NoticeId, Page, Result, UserId, codes, minute_ms, text_enum,
+    Cursor, Failure, Limit, Millis, NoticeId, OrderId, Page, Result, UserId, codes, minute_ms, text_enum,
 };
 use crate::platform::ctx::Ctx;
-use crate::platform::db::Conn;
+use crate::platform::db::{Conn, Tx};
 
 codes! {
     NOTICE_NOT_FOUND: 404 "notice_not_found" "You have no notice with this id.";
@@ -124,6 +124,15 @@ pub async fn list(
     let conn = &mut *ctx.db.reader().await?;
     let rows = sql::list(conn, user, unread_only, after.map(Cursor::key), limit.and_one()).await?;
     Ok(Page::cut(rows, limit, |notice| notice.id.to_string()))
+}
+
+/// Forgets what a person was told, or is to be told, and what they allowed; their row is held, and so are these
+/// orders, which are all of theirs.
+///
+/// # Errors
+/// The database.
+pub async fn forget(tx: &mut Tx<'_>, user: &UserId, orders: &[OrderId]) -> Result<()> {
+    sql::delete_all(tx, user, orders).await
 }
 
 /// The customer has read a notice; once more changes nothing.

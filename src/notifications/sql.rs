@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::{MessageState, NoticeKind};
 use crate::kernel::{EventId, Millis, NoticeId, OrderId, Result, UserId};
-use crate::platform::db::{Conn, changed, inserted};
+use crate::platform::db::{Conn, changed, execute_for, inserted};
 
 const SHOWN: i64 = 20;
 /// Nobody gives more permissions than this before one is used.
@@ -299,6 +299,17 @@ pub async fn again(
     .bind(&message.notice_id)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Notices, messages and permissions of a person, whose orders these are.
+pub async fn delete_all(conn: &mut Conn, user: &UserId, orders: &[OrderId]) -> Result<()> {
+    execute_for(conn, "DELETE FROM messages WHERE order_id IN ({})", orders).await?;
+    for statement in
+        ["DELETE FROM notices WHERE user_id = ?", "DELETE FROM subscribe_credits WHERE user_id = ?"]
+    {
+        sqlx::query(statement).bind(user).execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Taking events: the notice, and the message that is to be sent, are rows of the delivery's transaction.
 
 use super::{builders, sql};
+use crate::identity;
 use crate::kernel::{Failure, NoticeId, Result};
 use crate::platform::bus::{Delivery, Handled, Subscription};
 use crate::platform::ctx::Ctx;
@@ -44,6 +45,10 @@ async fn take(tx: &mut Tx<'_>, ctx: &Ctx, delivery: &Delivery) -> Result<()> {
         return Ok(());
     }
     let Some((order, note)) = builders::of_event(tx, &delivery.event).await? else { return Ok(()) };
+    if !identity::try_hold(tx, &order.user_id).await? {
+        // Nobody is there to be told.
+        return Ok(());
+    }
     let id: NoticeId = ctx.new_id();
     let notice = sql::NewNotice {
         id: &id,

@@ -24,6 +24,9 @@ pub struct PersonView {
     #[oai(skip_serializing_if_is_none)]
     pub phone_masked: Option<String>,
     pub created_at: String,
+    /// Since when the account is deleted: what is left is what was ordered, paid and refunded.
+    #[oai(skip_serializing_if_is_none)]
+    pub deleted_at: Option<String>,
 }
 
 impl From<UserSummary> for PersonView {
@@ -34,6 +37,7 @@ impl From<UserSummary> for PersonView {
             avatar: user.avatar,
             phone_masked: user.phone_masked,
             created_at: rfc3339(user.created_ms),
+            deleted_at: user.deleted_ms.map(rfc3339),
         }
     }
 }

@@ -9,6 +9,7 @@ mod actions;
 mod api;
 mod cancel;
 mod complete;
+mod forget;
 mod hand_over;
 mod invariants;
 mod list;
@@ -34,6 +35,7 @@ pub use actions::{Action, Actions, PAY_WINDOW_MS, actions};
 pub use api::{DeliveryAddress, LineView, OrderView, OrdersApi, StatusCount, order_view};
 pub use cancel::{cancel, close_confirmed, close_unanswered, on_payment_deadline};
 pub use complete::{complete_if_shipped, confirm_receipt, on_after_sale_ended, on_completion_due};
+pub use forget::{forget, hold_all};
 pub use hand_over::{
     HandedOver, Shown, begin_code_search, code_search_found, exit_check, hand_over, hand_over_refusal, verify,
 };
@@ -57,7 +59,7 @@ pub use search::{Filter, search};
 pub use ship::{ShipLine, refusal_to_ship, ship_lines};
 pub use sql::{
     count_to_ship, count_unanswered, find, find_lines, find_owned, has_ordered_in, store_of, timeline,
-    timeline_of_request,
+    timeline_of_request, unfinished,
 };
 pub use state::{OrderMove, OrderStatus};
 pub use sweep::sweep;

@@ -47,7 +47,8 @@ pub fn delivery_address(ctx: &Ctx, order: &Order) -> Result<Option<Address>> {
 /// Places what `token` quotes.
 ///
 /// # Errors
-/// `quote_token_invalid`; `quote_changed` with the new quote; whatever can't be ordered any more.
+/// `quote_token_invalid`; `quote_changed` with the new quote; whatever can't be ordered any more;
+/// `unauthenticated` when the account is deleted at this moment.
 pub async fn place(
     ctx: &Ctx,
     user: &UserId,
@@ -90,6 +91,7 @@ async fn place_in(
     payload: &QuotePayload,
     note: Option<&str>,
 ) -> Result<PlaceOutcome> {
+    identity::hold(tx, user).await?;
     if let Some((order_id, owner)) = sql::find_by_quote(tx, &payload.nonce).await? {
         return used_before(user, order_id, &owner);
     }

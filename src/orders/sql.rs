@@ -21,8 +21,10 @@ macro_rules! order_columns {
 }
 pub(super) use order_columns;
 
+mod forget;
 mod pickups;
 
+pub use forget::*;
 pub use pickups::*;
 
 /// The order, whoever's it is.

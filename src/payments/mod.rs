@@ -9,6 +9,7 @@ mod callbacks;
 mod client_result;
 mod close;
 mod decide;
+mod forget;
 mod invariants;
 mod provider;
 mod reprice;
@@ -22,6 +23,7 @@ pub use api::{AttemptView, PaymentsApi, attempt_views, can_pay};
 pub use callbacks::receive;
 pub use close::on_order_closing;
 pub use decide::{Decision, decide};
+pub use forget::forget;
 pub use invariants::invariants;
 pub use provider::{
     ChannelError, PAYMENT_NEWS, PaidNews, Provider, REFUND_NEWS, RefundNews, RefundRequest, RefundState,
@@ -31,7 +33,7 @@ pub use reprice::{RepriceOutcome, reprice};
 pub use settle::settle_notice;
 pub use sql::{
     Arrived, ArrivedFilter, Attempt, by_id, by_number, by_transaction, count_mismatched, list_arrived,
-    of_order, paid_attempt, record_of,
+    of_order, paid_attempt, record_of, unsettled,
 };
 pub use start::start;
 pub use unanswered::{UNANSWERED_AFTER_MS, confirm_close, decline_close, propose_close};

@@ -7,6 +7,10 @@ use crate::kernel::{AttemptId, Currency, Cursor, Limit, Millis, OrderId, Page, R
 use crate::platform::db::{Conn, changed, inserted};
 use crate::staff::StoreScope;
 
+mod forget;
+
+pub use forget::*;
+
 /// A payment attempt.
 #[derive(Debug, Clone, FromRow)]
 pub struct Attempt {
@@ -18,6 +22,7 @@ pub struct Attempt {
     pub out_trade_no: String,
     pub appid: String,
     pub mchid: String,
+    /// Empty once its owner has deleted the account; so is what started it.
     pub openid: String,
     pub amount_minor: i64,
     pub currency: Currency,

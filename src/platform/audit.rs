@@ -1,10 +1,12 @@
 //! The audit log: who did what to what, before and after, in the verb's own transaction.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::ctx::Ctx;
-use super::db::{Conn, Tx};
+use super::db::{Conn, Tx, execute_for};
 use crate::kernel::{Actor, AuditId, Cursor, Failure, Limit, Millis, Page, Result};
 use crate::telemetry;
 
@@ -46,6 +48,18 @@ pub async fn record<B: Serialize, A: Serialize>(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Takes what was written on these objects in an operation out of the log; who did it, and when, stays.
+///
+/// # Errors
+/// The database.
+pub async fn blank<I: Display + Sync>(tx: &mut Tx<'_>, operation: &'static str, objects: &[I]) -> Result<()> {
+    // The operation is a name of ours, no text from outside.
+    let statement = format!(
+        "UPDATE audit SET before_json = NULL, after_json = NULL WHERE operation = '{operation}' AND object IN ({{}})"
+    );
+    execute_for(tx, &statement, objects).await
 }
 
 /// A row of the audit log.

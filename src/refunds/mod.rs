@@ -14,6 +14,7 @@ mod by_people;
 mod by_system;
 mod decide;
 mod discrepancies;
+mod forget;
 mod invariants;
 mod photos;
 mod request;
@@ -32,6 +33,7 @@ pub use by_people::{StaffEvidence, confirm_proposal, decline_proposal, propose_g
 pub use by_system::{on_cancelled_order_paid, on_payment_orphaned};
 pub use decide::{Approval, Condition, approve, receive, reject, retry, withdraw};
 pub use discrepancies::{adopt_again, close as close_discrepancy};
+pub use forget::forget;
 pub use invariants::{invariants, levels, stuck};
 pub use photos::{photo_for_staff, upload as upload_photo};
 pub use request::{Requested, request};
@@ -39,7 +41,7 @@ pub use returns::{on_return_due, require_return};
 pub use settle::{NO_MONEY, PROOF, settle_notice};
 pub use sql::{
     Discrepancy, ListFilter, Refund, RefundLine, Submission, by_id, discrepancies, discrepancy, find_lines,
-    list, of_order, of_orphans, refund_of_photo, submissions, with_lines,
+    list, of_order, of_orphans, refund_of_photo, submissions, unanswered_orphans, unsettled, with_lines,
 };
 pub use start::{StaffRefund, Take, start};
 pub use submit::{PAUSED_ALERT, look_up};

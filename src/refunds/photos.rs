@@ -3,6 +3,7 @@
 
 use super::sql::{self, Photo};
 use super::{PHOTO_NOT_FOUND, TOO_MANY_PHOTOS};
+use crate::identity;
 use crate::kernel::{Actor, Failure, Millis, RefundId, RefundPhotoId, Result, UserId, day_ms};
 use crate::platform::crypto;
 use crate::platform::ctx::Ctx;
@@ -33,6 +34,9 @@ pub async fn upload(ctx: &Ctx, actor: &Actor, picture: &Picture) -> Result<Refun
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                if let Actor::User(user) = actor {
+                    identity::hold(tx, user).await?;
+                }
                 if sql::count_unused(tx, &photo.owner_id).await? >= UNUSED_MAX {
                     return Err(Failure::new(&TOO_MANY_PHOTOS));
                 }

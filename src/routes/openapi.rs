@@ -7,6 +7,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
 use super::Surface;
+use crate::accounts::AccountsApi;
 use crate::addresses::AddressesApi;
 use crate::admin;
 use crate::cart::CartApi;
@@ -61,7 +62,7 @@ This page fills in the token, a fresh Idempotency-Key for `auto`, and for an id 
 that it has seen: list first, then act.";
 
 type AppApis = (
-    IdentityApi,
+    (IdentityApi, AccountsApi),
     StoresApi,
     CatalogApi,
     CartApi,
@@ -92,7 +93,10 @@ type AdminApis = (
 pub fn app_service(app: &Surface) -> OpenApiService<AppApis, ()> {
     let ctx = || app.ctx.clone();
     let apis = (
-        IdentityApi { ctx: ctx(), mini: app.mini.clone(), sessions: app.sessions.clone() },
+        (
+            IdentityApi { ctx: ctx(), mini: app.mini.clone(), sessions: app.sessions.clone() },
+            AccountsApi { ctx: ctx(), mini: app.mini.clone() },
+        ),
         StoresApi { ctx: ctx(), stores: app.stores.clone() },
         CatalogApi { ctx: ctx() },
         CartApi { ctx: ctx() },

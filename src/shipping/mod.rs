@@ -29,7 +29,7 @@ pub use failed::{FailedUpload, failed_uploads, retry_failed_uploads, retry_uploa
 pub use invariants::invariants;
 pub use push::{PUSH_NEWS, receive_push, settle_notice, verify_push};
 pub use ship::{NewParcel, Shipped, Tracking, ship};
-pub use sql::{count_failed, orders_of_tracking};
+pub use sql::{count_failed, orders_of_tracking, unsent};
 pub use upload::subscriptions;
 pub use view::{ParcelView, UploadView, parcel_views, upload_view};
 

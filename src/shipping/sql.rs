@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Parcel, ParcelLine, Tracking, UploadState};
 use crate::kernel::{Millis, OrderId, OrderLineId, ParcelId, Result, StoreId};
-use crate::platform::db::{Conn, changed};
+use crate::platform::db::{Conn, changed, ids_for};
 use crate::staff::StoreScope;
 
 /// What is to be told to WeChat about an order.
@@ -401,4 +401,14 @@ pub async fn set_settled(conn: &mut Conn, order: &OrderId, now_ms: Millis) -> Re
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The orders among these of which WeChat is still to be told, at most `limit`.
+///
+/// # Errors
+/// The database.
+pub async fn unsent(conn: &mut Conn, orders: &[OrderId], limit: usize) -> Result<Vec<String>> {
+    let query = "SELECT order_id FROM shipping_uploads WHERE order_id IN ({}) AND next_ms IS NOT NULL \
+                 ORDER BY order_id LIMIT ?";
+    ids_for(conn, query, orders, limit).await
 }

@@ -122,7 +122,7 @@ enum Content {
     Say(Box<ShippingInfo>),
     /// The store's own courier is on the way with a part: it is told once, when it is complete.
     NothingYet,
-    /// The money went back.
+    /// The money went back, or the customer has deleted the account: WeChat takes nothing without an openid.
     NotNeeded,
 }
 
@@ -163,6 +163,9 @@ async fn content(ctx: &Ctx, upload: &Upload) -> Result<Content> {
         return Ok(Content::NotNeeded);
     };
     let Some(attempt) = paid_by_wechat(conn, &order).await? else { return Ok(Content::NotNeeded) };
+    if attempt.openid.is_empty() {
+        return Ok(Content::NotNeeded);
+    }
     let parcels = sql::of_order(conn, &order.id).await?;
     let units = sql::lines_of_order(conn, &order.id).await?;
     let lines = orders::find_lines(conn, &order.id).await?;

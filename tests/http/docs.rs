@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Answer, Client, SKU, TestApp, WULIN, fresh_key};
 
 /// What clients are promised: an `operationId` is what a typed client's function is called.
-const APP_OPERATIONS: &str = "login refreshSession logout getMe updateMe setMyPhone listStores getStore \
+const APP_OPERATIONS: &str = "login refreshSession logout getMe updateMe setMyPhone deleteAccount listStores getStore \
     getStoreByScene listProducts getProduct getSkuByBarcode getCart putCartLine removeCartLine clearCart \
     listAddresses createAddress updateAddress deleteAddress createQuote placeOrder listOrders countOrders getOrder \
     getOrderByPayment getPickupQr cancelOrder confirmReceipt listPaymentMethods startPayment reportClientPaid requestRefund \
@@ -19,7 +19,7 @@ const APP_OPERATIONS: &str = "login refreshSession logout getMe updateMe setMyPh
     listSubscribeTemplates reportSubscribeGrants listNotices readNotice";
 
 /// What a person does on the docs page, in this order; `pay` is the sandbox's page.
-const APP_STORY: &str = "login getMe updateMe setMyPhone createAddress listAddresses updateAddress listStores \
+const APP_STORY: &str = "login deleteAccount login getMe updateMe setMyPhone createAddress listAddresses updateAddress listStores \
     getStore getStoreByScene listProducts getProduct getSkuByBarcode putCartLine getCart listClaimableCoupons \
     claimCoupon listCoupons listUsableCoupons listSubscribeTemplates reportSubscribeGrants createQuote placeOrder \
     listPaymentMethods startPayment pay reportClientPaid getOrder listOrders countOrders listNotices readNotice \

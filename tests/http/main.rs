@@ -4,6 +4,7 @@
 // The futures of a whole program are nested deeply.
 #![recursion_limit = "512"]
 
+mod accounts;
 mod addresses;
 mod back_office;
 mod broken_rows;

@@ -220,6 +220,18 @@ pub async fn void(conn: &mut Conn, coupon: &CouponId, from: CouponStatus) -> Res
     changed(voided.bind(coupon).bind(from).execute(conn).await)
 }
 
+/// Coupons of a user that can be used, or may come back.
+pub async fn to_void(conn: &mut Conn, user: &UserId) -> Result<Vec<CouponId>> {
+    let rows: Vec<(CouponId,)> = sqlx::query_as(
+        "SELECT id FROM coupons WHERE user_id = ? AND status IN ('UNUSED', 'LOCKED', 'USED') \
+         AND void_when_back_ms IS NULL ORDER BY id",
+    )
+    .bind(user)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 pub async fn mark(conn: &mut Conn, coupon: &CouponId, status: CouponStatus, now_ms: Millis) -> Result<bool> {
     changed(
         sqlx::query(

@@ -23,7 +23,7 @@ use crate::config::Database;
 use crate::kernel::{Failure, Result, common};
 
 pub use look::{Look, Server};
-pub use queries::{VIOLATIONS_SHOWN, changed, inserted, violations};
+pub use queries::{VIOLATIONS_SHOWN, changed, execute_for, ids_for, inserted, violations};
 
 /// What a query of a feature's `sql.rs` takes: a transaction or a reading connection.
 pub type Conn = AnyConnection;

@@ -1,6 +1,7 @@
 //! SQL of refunds.
 
 mod discrepancies;
+mod forget;
 mod lists;
 mod photos;
 mod submissions;
@@ -8,6 +9,7 @@ mod submissions;
 use sqlx::FromRow;
 
 pub use discrepancies::*;
+pub use forget::*;
 pub use lists::*;
 pub use photos::*;
 pub use submissions::*;

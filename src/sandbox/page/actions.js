@@ -2,7 +2,7 @@
 
 import { Refused, answered, ask, box, html, line, money, toast, zh } from './tools.js';
 import { api, remember, shop, signIn, signedOut, state } from './shop.js';
-import { goodsName, message } from './words.js';
+import { goodsName, message, openThings } from './words.js';
 import { open, panel, refresh, show } from './view.js';
 
 /** Does it, or says why not. */
@@ -205,6 +205,23 @@ export const act = {
   read: id => run(async () => { await api('POST', `/notices/${id}/read`); await show(true) }),
   as: name => run(() => login(name)),
   signOut: () => run(async () => { try { await api('DELETE', '/sessions/current') } finally { signedOut() } await show() }),
+  deleteAccount: () => run(async () => {
+    const sure = await ask(html`<h2>${zh('注销账号？', 'Delete the account?')}</h2>
+      <p class="soft">地址、手机号、优惠券和消息都会清除，不能恢复；订单和付款只留下没有姓名的账目。<br>
+        Addresses, phone number, coupons and messages go for good; of orders and payments only the books stay, without a name.</p>
+      <button class="btn main wide danger" data-act="answer" data-id="yes">${zh('注销', 'Delete')}</button>`, zh('不注销', 'Keep it'));
+    if (!sure) return;
+    try {
+      await api('DELETE', '/me');
+    } catch (e) {
+      if (e.code !== 'account_in_use') throw e;
+      return void await ask(html`<h2>${zh('现在还不能注销', 'Not yet')}</h2><p>还有没结束的事，售后期结束后再来：<br>Something is not over; come back when its after-sale window has ended:</p>
+        ${openThings(e.body).map(([what, ids]) => line(what, ids.length))}`);
+    }
+    signedOut();
+    toast('账号已注销 The account is deleted');
+    await show();
+  }),
   rename: () => run(async () => {
     const given = await form(zh('改昵称', 'Rename'), html`<label>${zh('昵称', 'Nickname')}<input name="nickname" value="${state.user.me.nickname}" maxlength="20" required autofocus></label>`, zh('保存', 'Save'));
     if (given) await changeMe(() => api('PATCH', '/me', { nickname: given.nickname.trim() }));

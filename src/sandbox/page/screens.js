@@ -192,7 +192,8 @@ const me = {
         <div class="chips end"><button class="btn small" data-act="rename">${zh('改昵称', 'Rename')}</button>
         <button class="btn small" data-act="bindPhone">${zh('绑定手机', 'Set phone')}</button></div></div>
       ${link('coupons', zh('优惠券', 'Coupons'))}${link('addresses', zh('收货地址', 'Addresses'))}
-      <button class="btn wide" data-act="signOut">${zh('退出登录', 'Sign out')}</button>`;
+      <button class="btn wide" data-act="signOut">${zh('退出登录', 'Sign out')}</button>
+      <button class="btn wide plain danger" data-act="deleteAccount">${zh('注销账号', 'Delete account')}</button>`;
   },
 };
 

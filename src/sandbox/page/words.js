@@ -1,6 +1,6 @@
 // The API's words in both languages of the page, with the colour of their tag.
 
-import { html, line, money } from './tools.js';
+import { html, line, money, zh } from './tools.js';
 
 const WORDS = {
   PENDING_PAYMENT: ['待付款', 'To pay', 'wait'], CLOSING: ['取消中', 'Closing', 'wait'], PAID: ['待发货', 'Paid', 'good'],
@@ -40,6 +40,12 @@ const REASONS = {
   payment_under_review: '有一笔付款待人工核对 A payment is under review',
 };
 export const reason = code => REASONS[code] || code;
+
+const OPEN_THINGS = {
+  orders: ['订单', 'Orders'], payments: ['付款', 'Payments'], refunds: ['退款', 'Refunds'], shipments: ['发货信息上传', 'Shipments to report'],
+};
+/** What keeps an account from being deleted: the words of each kind, and its ids. */
+export const openThings = problem => Object.entries(OPEN_THINGS).filter(([kind]) => problem[kind]).map(([kind, words]) => [zh(...words), problem[kind]]);
 
 /** How goods reach the customer. */
 export const WAYS = { DELIVERY: ['送到家', 'Delivery'], PICKUP: ['到店自取', 'Pickup'], IN_STORE: ['店内扫码购', 'In the store'] };
