@@ -55,7 +55,7 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 20] = [
+    let tables: [&[&'static Code]; 21] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,

@@ -48,11 +48,10 @@ async fn lock_lines(db: &TestDb, number: usize, wanted: &[(usize, i64)]) -> Resu
 }
 
 async fn end_order(db: &TestDb, number: usize, paid: bool) -> Result<()> {
-    let order = &order(number);
-    db.ctx
-        .db
+    let (ctx, order) = (&db.ctx, &order(number));
+    ctx.db
         .write(|tx| {
-            Box::pin(async move { if paid { finish(tx, order).await } else { cancel(tx, order).await } })
+            Box::pin(async move { if paid { finish(tx, order).await } else { cancel(tx, ctx, order).await } })
         })
         .await
 }
