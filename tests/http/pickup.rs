@@ -388,8 +388,8 @@ async fn a_customer_who_forgets_is_reminded_twice_and_then_a_refund_is_proposed(
     let codes = |order: &Value| -> Vec<String> {
         order["timeline"].as_array().unwrap().iter().map(|entry| entry["code"].to_string()).collect()
     };
-    let (staff_reads, alice_reads) =
-        (codes(&clerk.detail(&order).await), codes(&alice.get_order(&order).await));
+    let staff_reads = codes(&clerk.detail(&order).await);
+    let alice_reads = codes(&app.user("alice").await.get_order(&order).await);
     let [reminded, late] = ["\"pickup_reminded\"", "\"pickup_overdue\""];
     assert_eq!(staff_reads[staff_reads.len() - 3..], [reminded, reminded, late]);
     assert_eq!(alice_reads[alice_reads.len() - 2..], [reminded, reminded], "staff's alert is not for her");
