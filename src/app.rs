@@ -32,8 +32,8 @@ use crate::wechat::mini::{Mini, MiniOptions};
 use crate::wechat::pay::{Pay, PayOptions};
 use crate::wechat::push::{Push, PushOptions};
 use crate::{
-    accounts, addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders, payments,
-    refunds, routes, shipping, staff, stores,
+    accounts, addresses, cart, catalog, checks, coupons, feed, identity, notifications, order_views, orders,
+    payments, refunds, routes, shipping, staff, stores,
 };
 
 /// The second address of WeChat Pay's API, for when the first can't be reached.
@@ -55,7 +55,7 @@ pub struct App {
 
 /// The catalogue of all codes.
 pub fn codes() -> Vec<&'static Code> {
-    let tables: [&[&'static Code]; 20] = [
+    let tables: [&[&'static Code]; 21] = [
         common::CODES,
         bus::CODES,
         inbox::CODES,

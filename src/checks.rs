@@ -6,7 +6,8 @@ use crate::platform::db::Conn;
 use crate::platform::{alerts, bus, inbox, proposals};
 use crate::staff::StoreScope;
 use crate::{
-    accounts, addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds, shipping, staff,
+    accounts, addresses, catalog, coupons, feed, identity, notifications, orders, payments, refunds,
+    shipping, staff,
 };
 
 /// How late an event may be before it counts as stuck.

@@ -8,9 +8,7 @@ use crate::platform::audit;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Tx;
 use crate::platform::idempotency::{Done, Key};
-use crate::{
-    addresses, cart, coupons, identity, notifications, orders, payments, refunds, shipping,
-};
+use crate::{addresses, cart, coupons, identity, notifications, orders, payments, refunds, shipping};
 
 /// Things of one kind that are named where something is still open.
 const NAMED_MAX: usize = 20;

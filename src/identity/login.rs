@@ -3,8 +3,8 @@
 use super::sql::{self, Ended, NewOpenid, NewSession};
 use super::tokens::Tokens;
 use super::{
-    EndReason, PHONE, PHONE_NOT_SUPPORTED, Phone, SESSION_KEY, UserSummary, WECHAT_UNAVAILABLE, forget, revoke,
-    wechat_answer,
+    EndReason, PHONE, PHONE_NOT_SUPPORTED, Phone, SESSION_KEY, UserSummary, WECHAT_UNAVAILABLE, forget,
+    revoke, wechat_answer,
 };
 use crate::events::Event;
 use crate::kernel::{Failure, Millis, Result, SessionId, UserId, day_ms, minute_ms};

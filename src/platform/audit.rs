@@ -54,10 +54,11 @@ pub async fn record<B: Serialize, A: Serialize>(
 ///
 /// # Errors
 /// The database.
-pub async fn blank<I: Display>(tx: &mut Tx<'_>, operation: &'static str, objects: &[I]) -> Result<()> {
+pub async fn blank<I: Display + Sync>(tx: &mut Tx<'_>, operation: &'static str, objects: &[I]) -> Result<()> {
     // The operation is a name of ours, no text from outside.
-    let statement =
-        format!("UPDATE audit SET before_json = NULL, after_json = NULL WHERE operation = '{operation}' AND object IN ({{}})");
+    let statement = format!(
+        "UPDATE audit SET before_json = NULL, after_json = NULL WHERE operation = '{operation}' AND object IN ({{}})"
+    );
     execute_for(tx, &statement, objects).await
 }
 

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, ONLINE_STORE, PAYMENT_CALLBACK, REFUND_CALLBACK, SKU, TestApp, User, fresh_key, items, minor, paid,
-    text,
+    Answer, ONLINE_STORE, PAYMENT_CALLBACK, REFUND_CALLBACK, SKU, TestApp, User, fresh_key, items, minor,
+    paid, text,
 };
 
 const NICKNAME: &str = "小满不满";
@@ -94,7 +94,10 @@ async fn an_account_without_anything_open_is_deleted_and_every_device_is_signed_
     let staff = app.staff().await;
     let audit = staff.get(&format!("/admin/v1/audit?operation=deleteAccount&object={}", alice.id)).await.ok();
     let rows = items(&audit);
-    assert_eq!((rows.len(), &rows[0]["actor_kind"], &rows[0]["actor_id"]), (1, &json!("user"), &json!(alice.id)));
+    assert_eq!(
+        (rows.len(), &rows[0]["actor_kind"], &rows[0]["actor_id"]),
+        (1, &json!("user"), &json!(alice.id))
+    );
     app.finish().await;
 }
 
@@ -158,7 +161,8 @@ async fn a_refund_that_is_not_settled_keeps_the_account_whoever_started_it() {
     let alice = app.finish_order(&alice, &order).await;
     let staff = app.staff().await;
     app.fault("refund_not_enough", 1).await;
-    let line = json!({ "line_id": order["lines"][0]["line_id"], "amount": { "amount": 100, "currency": "CNY" } });
+    let line =
+        json!({ "line_id": order["lines"][0]["line_id"], "amount": { "amount": 100, "currency": "CNY" } });
     let body = json!({ "lines": [line], "reason": "道歉", "fault": "MERCHANT" });
     let path = format!("/admin/v1/orders/{}/refunds", text(&order, "id"));
     let refund = staff.post(&path, &body).await.ok();
@@ -333,7 +337,9 @@ async fn nothing_tells_afterwards_whose_it_was_and_the_ledger_stays() {
         );
         assert_eq!(app.number(&same).await, 0);
     }
-    for table in ["addresses", "address_books", "carts", "cart_lines", "notices", "messages", "subscribe_credits"] {
+    for table in
+        ["addresses", "address_books", "carts", "cart_lines", "notices", "messages", "subscribe_credits"]
+    {
         assert_eq!(app.number(&format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
     }
     assert_eq!(app.number("SELECT COUNT(*) FROM refund_photos").await, 0);
@@ -358,14 +364,20 @@ async fn staff_sees_that_the_account_is_deleted_and_finds_nobody_by_what_is_forg
     let (alice, order) = with_a_life(&app).await;
     let staff = app.staff().await;
     for phone in [PHONE, RECIPIENT_PHONE] {
-        assert_eq!(items(&staff.get(&format!("/admin/v1/orders?phone={phone}")).await.ok()).len(), 1, "{phone}");
+        assert_eq!(
+            items(&staff.get(&format!("/admin/v1/orders?phone={phone}")).await.ok()).len(),
+            1,
+            "{phone}"
+        );
     }
     assert_eq!(items(&staff.get(&format!("/admin/v1/users?q={PHONE}")).await.ok()).len(), 1);
     assert_eq!(alice.delete_account().await.status, 204);
 
     let person = staff.get(&format!("/admin/v1/users/{}", alice.id)).await.ok();
     assert_eq!(person["nickname"], "已注销用户");
-    assert!(person["deleted_at"].is_string() && person["phone_masked"].is_null() && person["avatar"].is_null());
+    assert!(
+        person["deleted_at"].is_string() && person["phone_masked"].is_null() && person["avatar"].is_null()
+    );
     assert_eq!(items(&person["orders"]).len(), 1, "the orders are still there");
     for phone in [PHONE, RECIPIENT_PHONE] {
         for list in ["orders?phone", "orders?q", "users?q"] {
@@ -494,7 +506,12 @@ async fn deleting_against_placing_and_whatever_else_a_person_does() {
             }
         }
         for answer in [claimed, added, put, renamed] {
-            assert!(answer.status < 300 || [401, 409].contains(&answer.status), "{} {}", answer.status, answer.body);
+            assert!(
+                answer.status < 300 || [401, 409].contains(&answer.status),
+                "{} {}",
+                answer.status,
+                answer.body
+            );
         }
         // Signing in is always possible: as the same person, or as somebody new.
         login.ok();

@@ -12,8 +12,10 @@ pub async fn bump_guards(conn: &mut Conn, user: &UserId) -> Result<()> {
 }
 
 pub async fn ids_of(conn: &mut Conn, user: &UserId) -> Result<Vec<OrderId>> {
-    let rows: Vec<(OrderId,)> =
-        sqlx::query_as("SELECT id FROM orders WHERE user_id = ? ORDER BY id").bind(user).fetch_all(conn).await?;
+    let rows: Vec<(OrderId,)> = sqlx::query_as("SELECT id FROM orders WHERE user_id = ? ORDER BY id")
+        .bind(user)
+        .fetch_all(conn)
+        .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

@@ -36,7 +36,7 @@ const IDS_AT_ONCE: usize = 200;
 ///
 /// # Errors
 /// The database.
-pub async fn execute_for<I: Display>(conn: &mut Conn, statement: &str, ids: &[I]) -> Result<()> {
+pub async fn execute_for<I: Display + Sync>(conn: &mut Conn, statement: &str, ids: &[I]) -> Result<()> {
     for some in ids.chunks(IDS_AT_ONCE) {
         let text = statement.replace("{}", &vec!["?"; some.len()].join(", "));
         let mut query = sqlx::query(AssertSqlSafe(text));
@@ -53,7 +53,7 @@ pub async fn execute_for<I: Display>(conn: &mut Conn, statement: &str, ids: &[I]
 ///
 /// # Errors
 /// The database.
-pub async fn ids_for<I: Display>(
+pub async fn ids_for<I: Display + Sync>(
     conn: &mut Conn,
     query: &str,
     ids: &[I],
