@@ -96,10 +96,10 @@ impl AccountsApi {
     /// addresses and notes of your orders are forgotten; unused coupons are void; every device is signed out. What
     /// was ordered, paid and refunded stays in the books, with nothing that says who you are. It can't be undone.
     /// Who signs in again with the same WeChat account is a new customer, without the coupon of new customers. The
-    /// same `Idempotency-Key` again, with the same token, answers the same.
+    /// same `Idempotency-Key` again, with the same token, answers the same. A refusal names the orders, payments,
+    /// refunds and shipments that are not over, up to 20 each.
     ///
-    /// Errors: `unauthenticated`, `idempotency_key_required`, `idempotency_key_reused`, `account_in_use` (`orders`,
-    /// `payments`, `refunds` and `shipments` name what is not over, up to 20 each).
+    /// Errors: `unauthenticated`, `account_in_use`.
     #[oai(path = "/me", method = "delete", operation_id = "deleteAccount", tag = "Tag::Me")]
     async fn delete(
         &self,

@@ -88,7 +88,8 @@ async fn an_account_without_anything_open_is_deleted_and_every_device_is_signed_
         device.get("/api/v1/orders").await.refused(401, "unauthenticated");
     }
     let refresh = json!({ "refresh_token": login["refresh_token"] });
-    let refused = app.client().post("/api/v1/sessions/refresh", &refresh).await;
+    let key = "refresh-after-deletion";
+    let refused = app.client().post_with_key("/api/v1/sessions/refresh", key, &refresh).await;
     refused.refused(401, "refresh_token_invalid");
     app.client().delete("/api/v1/me").await.refused(401, "unauthenticated");
     let staff = app.staff().await;
