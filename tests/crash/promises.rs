@@ -30,13 +30,6 @@ async fn read(world: &World, token: &str, path: &str) -> Value {
     panic!("{path} is not answered: {}", world.log());
 }
 
-async fn channel(world: &World, path: &str) -> Vec<Value> {
-    let answer = world.http.get(world.sandbox(path)).send().await.expect("the sandbox answers");
-    let list: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
-    let items = if list.is_array() { list } else { list["items"].clone() };
-    items.as_array().cloned().unwrap_or_default()
-}
-
 /// What our books say, and how much work is still on its way.
 async fn our_books(world: &World) -> Result<(Sums, i64), sqlx::Error> {
     let mut conn = AnyConnection::connect(&world.database_url).await?;
@@ -67,12 +60,10 @@ async fn our_books(world: &World) -> Result<(Sums, i64), sqlx::Error> {
 
 /// What the channel's books say.
 async fn channel_books(world: &World) -> Sums {
-    let sum = |rows: &[Value], field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum();
-    let mut payments = channel(world, "/sandbox/payments").await;
-    payments.retain(|payment| matches!(payment["trade_state"].as_str(), Some("SUCCESS" | "REFUND")));
-    let mut refunds = channel(world, "/sandbox/refunds").await;
-    refunds.retain(|refund| refund["status"] == "SUCCESS");
-    (sum(&payments, "total"), sum(&refunds, "amount"))
+    let answer = world.http.get(world.sandbox("/sandbox/books")).send().await.expect("the sandbox answers");
+    let books: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+    let sum = |field: &str| books[field].as_i64().expect("a sum");
+    (sum("paid"), sum("refunded"))
 }
 
 /// Every promise is kept: what was acknowledged is there, and both books say the same to the fen.
