@@ -258,7 +258,7 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
     let (submission, parts) = current(ctx, refund).await?;
     let answer = channel.provider.query_refund(&submission.out_refund_no).await;
     let (answer, parts) = (&answer, &parts);
-    let now_ms = ctx.clock.now_ms();
+    let (now_ms, asked_ms) = (ctx.clock.now_ms(), submission.created_ms);
     ctx.db
         .write(|tx| {
             Box::pin(async move {
@@ -279,13 +279,20 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
                     }
                     Ok(_) | Err(_) => {}
                 }
-                let step = refund.step + 1;
-                let pause_ms = ASK_AFTER_MS[(step as usize).min(ASK_AFTER_MS.len() - 1)];
+                let (step, pause_ms) = next_question(refund.step, answer.is_ok(), now_ms - asked_ms);
                 sql::schedule(tx, &refund.id, RefundState::Processing, step, Some(now_ms + pause_ms)).await?;
                 Ok(())
             })
         })
         .await
+}
+
+/// The step, and the pause until the next question. No answer uses up none of the schedule.
+fn next_question(step: i64, answered: bool, age_ms: Millis) -> (i64, Millis) {
+    let step = if answered { step + 1 } else { step };
+    let pause_ms = ASK_AFTER_MS[(step.max(0) as usize).min(ASK_AFTER_MS.len() - 1)];
+    let unanswered_ms = payments::unanswered_pause_ms(age_ms);
+    (step, if answered { pause_ms } else { pause_ms.min(unanswered_ms) })
 }
 
 /// Asks the channel about a number that a person has found in its console; what it says is a proof like any
