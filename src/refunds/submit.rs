@@ -370,3 +370,18 @@ pub async fn submit_again(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result
     tx.wake(Work::Refunds);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ASK_AFTER_MS, next_question};
+    use crate::kernel::minute_ms;
+
+    #[test]
+    fn no_answer_is_asked_for_again_within_a_minute_and_uses_up_none_of_the_schedule() {
+        assert_eq!(next_question(0, true, 5_000), (1, ASK_AFTER_MS[1]));
+        assert_eq!(next_question(9, true, minute_ms(90)), (10, ASK_AFTER_MS[5]));
+        assert_eq!(next_question(0, false, 5_000), (0, 5_000));
+        assert_eq!(next_question(2, false, 40_000), (2, 20_000));
+        assert_eq!(next_question(3, false, minute_ms(20)), (3, minute_ms(1)));
+    }
+}
