@@ -23,7 +23,7 @@ use crate::platform::kv::Kv;
 use crate::platform::secrets::Secrets;
 use crate::platform::worker::Worker;
 use crate::platform::{alerts, idempotency, proposals, web};
-use crate::routes::Surface;
+use crate::routes::{Leaving, Surface};
 use crate::sandbox::{self, Sandbox, demo as demo_keys};
 use crate::staff::FirstAccount;
 use crate::stores::Stores;
@@ -36,8 +36,19 @@ use crate::{
     payments, refunds, routes, shipping, staff, stores,
 };
 
-/// The second address of WeChat Pay's API, for when the first can't be reached.
+/// WeChat Pay's API, and its second address for when the first can't be reached. What is configured in place of
+/// the first, a gateway or a stand-in, has none: nothing may go around it.
+const PAY_URL: &str = "https://api.mch.weixin.qq.com";
 const PAY_FALLBACK_URL: &str = "https://api2.mch.weixin.qq.com";
+
+/// How a program is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// By a person who waits for it.
+    Now,
+    /// By what runs it, beside others that go on: first they are given the requests that would come here.
+    InTurn,
+}
 
 /// A wired program: its parts are public for tests and commands.
 pub struct App {
@@ -142,8 +153,19 @@ impl App {
         ctx.bus.subscribe(&ctx, subscriptions(&sessions, &stores, &caches, &feed));
         let workers = workers(&mini, &channel);
         let phone_origin = sandbox.as_ref().map(|sandbox| sandbox.url().to_owned());
-        let surface =
-            Surface { ctx: ctx.clone(), mini, push, channel, sessions, stores, feed, caches, phone_origin };
+        let leaving = Leaving::default();
+        let surface = Surface {
+            ctx: ctx.clone(),
+            mini,
+            push,
+            channel,
+            sessions,
+            stores,
+            feed,
+            caches,
+            leaving,
+            phone_origin,
+        };
         Ok(Self { ctx, surface, sandbox, first_account, url, workers, acceptor: None })
     }
 
@@ -189,7 +211,7 @@ impl App {
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn serve(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    pub async fn serve(mut self, stop: impl Future<Output = Stop> + Send + 'static) -> Result<()> {
         let acceptor = self.take_acceptor();
         let (stopping, stopped) = watch::channel(false);
         let mut background = tokio::task::JoinSet::new();
@@ -222,9 +244,14 @@ impl App {
                 }
             });
         }
-        let feed = self.surface.feed.clone();
+        let (feed, leaving) = (self.surface.feed.clone(), self.surface.leaving.clone());
+        let drain = Duration::from_millis(self.ctx.config.server.drain_ms);
+        let is_worker = acceptor.is_none();
         let stop = async move {
-            stop.await;
+            if stop.await == Stop::InTurn && !is_worker {
+                leaving.begin();
+                tokio::time::sleep(drain).await;
+            }
             // Who listens would keep the server from ending.
             feed.close();
         };
@@ -536,10 +563,9 @@ pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> 
             public_keys.push((id.clone(), pem(key)?));
         }
     }
-    let live = config.wechat.mode == WechatMode::Live;
     let pay = PayOptions {
         base_url: pay.base_url.clone(),
-        fallback_url: live.then(|| PAY_FALLBACK_URL.to_owned()),
+        fallback_url: fallback_of(&pay.base_url),
         appid: wechat.appid.clone(),
         mchid: pay.mchid.clone(),
         merchant_serial: pay.merchant_serial.clone(),
@@ -552,6 +578,10 @@ pub fn clients(config: &Config, clock: &Clock) -> Result<(Mini, Push, Channel)> 
     let pay = Pay::new(pay, clock.clone()).map_err(named("[wechat_pay]"))?;
     let public_url = config.server.public_url.trim_end_matches('/').to_owned();
     Ok((mini, push, Channel { provider: Provider::WechatPay(pay), public_url }))
+}
+
+fn fallback_of(base_url: &str) -> Option<String> {
+    (base_url.trim_end_matches('/') == PAY_URL).then(|| PAY_FALLBACK_URL.to_owned())
 }
 
 async fn bind(listen: &str) -> Result<NoDelay> {
@@ -588,5 +618,19 @@ impl Acceptor for NoDelay {
         let accepted = self.0.accept().await?;
         accepted.0.set_nodelay(true)?;
         Ok(accepted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAY_FALLBACK_URL, fallback_of};
+    use crate::config::Config;
+
+    #[test]
+    fn only_wechat_pays_own_address_has_a_second_one() {
+        let own = Config::defaults().unwrap().wechat_pay.base_url;
+        assert_eq!(fallback_of(&own).as_deref(), Some(PAY_FALLBACK_URL));
+        assert_eq!(fallback_of("http://127.0.0.1:8081"), None);
+        assert_eq!(fallback_of("https://pay-gateway.example.com"), None);
     }
 }

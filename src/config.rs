@@ -117,6 +117,7 @@ section!(Server {
     public_url: String,
     metrics_listen: String,
     body_limit_kib: usize,
+    drain_ms: u64,
     shutdown_grace_ms: u64,
     feed_connections: usize,
 });
@@ -320,6 +321,7 @@ impl Config {
                 "server.body_limit_kib must be from 1 to 10240",
                 (1..=10_240).contains(&self.server.body_limit_kib),
             ),
+            ("server.drain_ms must be at most 60000", self.server.drain_ms <= 60_000),
             (
                 "server.feed_connections must be from 1 to 10000",
                 (1..=10_000).contains(&self.server.feed_connections),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use minimall::app::App;
+use minimall::app::{App, Stop};
 use minimall::config::{Config, Mode, WechatMode};
 use minimall::kernel::{Clock, Failure, Result};
 use minimall::sandbox::{self, Sandbox};
@@ -166,7 +166,7 @@ async fn serve_sandbox(config: Config) -> Result<bool> {
     println!("Its demo keys, for any WeChat Pay SDK: {}/sandbox/keys", sandbox.url());
     tokio::select! {
         () = sandbox.run() => {}
-        () = stop_signal() => {}
+        _ = stop_signal() => {}
     }
     sandbox.stop().await;
     Ok(true)
@@ -223,7 +223,7 @@ async fn check(config: Config) -> Result<bool> {
 }
 
 /// Ctrl-C, or SIGTERM.
-async fn stop_signal() {
+async fn stop_signal() -> Stop {
     let interrupt = tokio::signal::ctrl_c();
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -234,7 +234,7 @@ async fn stop_signal() {
         }
     };
     tokio::select! {
-        _ = interrupt => {}
-        () = terminate => {}
+        _ = interrupt => Stop::Now,
+        () = terminate => Stop::InTurn,
     }
 }

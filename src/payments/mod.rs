@@ -96,5 +96,14 @@ pub struct Channel {
 /// How long a claimed attempt is left to the one who claimed it.
 pub const LEASE_MS: Millis = 30_000;
 
+/// How long until the channel is asked again when it gave no answer at all: half of the time that its word has
+/// been waited for, between these. The schedules are for a channel that answers "not yet".
+const UNANSWERED_MS: (Millis, Millis) = (5_000, 60_000);
+
+/// The pause after a question without an answer, of something that was asked for `age_ms` ago.
+pub fn unanswered_pause_ms(age_ms: Millis) -> Millis {
+    (age_ms / 2).clamp(UNANSWERED_MS.0, UNANSWERED_MS.1)
+}
+
 /// An attempt is queried this long after it was made; after these at its deadline.
 const QUERY_AFTER_MS: [Millis; 4] = [5_000, 30_000, minute_ms(2), minute_ms(10)];

@@ -8,7 +8,9 @@ use super::close::{NOT_CLOSED, closed_at_channel};
 use super::provider::PAYMENT_NEWS;
 use super::sql::{self, Attempt};
 use super::start::CHANNEL_ACTOR;
-use super::{AttemptStatus, Channel, ChannelError, LEASE_MS, PaidNews, QUERY_AFTER_MS, Standing};
+use super::{
+    AttemptStatus, Channel, ChannelError, LEASE_MS, PaidNews, QUERY_AFTER_MS, Standing, unanswered_pause_ms,
+};
 use crate::kernel::{Actor, Failure, Millis, Result};
 use crate::orders::{self, OrderMove, OrderStatus};
 use crate::platform::ctx::Ctx;
@@ -61,13 +63,15 @@ async fn work_on(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<bool
 
 /// The notice has not come: ask.
 async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
+    let mut answered = true;
     match query(ctx, channel, attempt).await {
         Ok(Standing::Paid(news)) => store_proof(ctx, channel, &news).await?,
         Ok(Standing::Closed) => return closed_at_channel(ctx, attempt).await,
         // A query that finds nothing proves nothing: the start may still be on its way.
         Ok(Standing::Waiting) | Err(ChannelError::NotFound(_)) => {}
         Err(error) => {
-            tracing::warn!(attempt.id = %attempt.id, "payment {} can't be queried: {error}", attempt.id)
+            tracing::warn!(attempt.id = %attempt.id, "payment {} can't be queried: {error}", attempt.id);
+            answered = false;
         }
     }
     // By the clock and not by the number of questions: a client's word asks at once and uses none of these up.
@@ -77,6 +81,8 @@ async fn ask(ctx: &Ctx, channel: &Channel, attempt: &Attempt) -> Result<()> {
         .filter(|at_ms| *at_ms < attempt.time_expire_ms)
         .chain([attempt.time_expire_ms])
         .find(|at_ms| *at_ms > now_ms);
+    let again_ms = (!answered).then(|| now_ms + unanswered_pause_ms(now_ms - attempt.created_ms));
+    let next_ms = [next_ms, again_ms].into_iter().flatten().min();
     reschedule(ctx, attempt, attempt.step + 1, next_ms).await
 }
 

@@ -21,6 +21,9 @@ codes! {
 const BATCH: i64 = 64;
 const FIRST_PAUSE_MS: Millis = 1_000;
 const LONGEST_PAUSE_MS: Millis = 60_000;
+/// How long a node may take for a try, until another node tries, too. The handler's transaction decides which
+/// of them changes anything; what this saves is the second half message.
+const LEASE_MS: Millis = 15_000;
 /// Tries with pauses of up to a minute: about a day and a half.
 const ATTEMPTS_MAX: i64 = 2_000;
 
@@ -32,6 +35,7 @@ pub struct Notice {
     pub external_id: String,
     pub kind: String,
     pub attempts: i64,
+    next_ms: Millis,
     pub received_ms: Millis,
     /// The request that brought it, as far as it was one.
     pub request_id: Option<String>,
@@ -142,23 +146,25 @@ impl Inbox {
     /// The database.
     pub async fn tick(&self, ctx: &Ctx) -> Result<usize> {
         let due: Vec<Notice> = sqlx::query_as(
-            "SELECT id, source, external_id, kind, attempts, received_ms, request_id, body FROM inbox \
+            "SELECT id, source, external_id, kind, attempts, next_ms, received_ms, request_id, body FROM inbox \
              WHERE state = 'NEW' AND next_ms <= ? ORDER BY next_ms, id LIMIT ?",
         )
         .bind(ctx.clock.now_ms())
         .bind(BATCH)
         .fetch_all(&mut *ctx.db.reader().await?)
         .await?;
-        let mut running: FuturesUnordered<_> = due.iter().map(|notice| self.settle(ctx, notice)).collect();
-        let mut tried = 0;
+        let ours = match ctx.bus.is_shared() && !due.is_empty() {
+            true => claim(ctx, due).await?,
+            false => due,
+        };
+        let mut running: FuturesUnordered<_> = ours.iter().map(|notice| self.settle(ctx, notice)).collect();
         while let Some(result) = running.next().await {
-            match result {
-                Ok(()) => tried += 1,
-                // The others in flight are not dropped for it; it stays due.
-                Err(failure) => tracing::error!("a notice could not be worked on: {failure}"),
+            // The others in flight are not dropped for it; this one is due again when its lease ends.
+            if let Err(failure) = result {
+                tracing::error!("a notice was neither settled nor put off: {failure}");
             }
         }
-        Ok(tried)
+        Ok(ours.len())
     }
 
     /// When the next notice is due.
@@ -217,6 +223,33 @@ impl Inbox {
             })
             .await
     }
+}
+
+/// Those of the due notices that no other node was faster to take.
+async fn claim(ctx: &Ctx, due: Vec<Notice>) -> Result<Vec<Notice>> {
+    let until_ms = ctx.clock.now_ms() + LEASE_MS;
+    let notices = &due;
+    let ours: Vec<bool> = ctx
+        .db
+        .write(|tx| {
+            Box::pin(async move {
+                let mut ours = Vec::with_capacity(notices.len());
+                for notice in notices {
+                    let claimed = sqlx::query(
+                        "UPDATE inbox SET next_ms = ? WHERE id = ? AND state = 'NEW' AND next_ms = ?",
+                    )
+                    .bind(until_ms)
+                    .bind(&notice.id)
+                    .bind(notice.next_ms)
+                    .execute(&mut **tx)
+                    .await;
+                    ours.push(changed(claimed)?);
+                }
+                Ok(ours)
+            })
+        })
+        .await?;
+    Ok(due.into_iter().zip(ours).filter_map(|(notice, is_ours)| is_ours.then_some(notice)).collect())
 }
 
 /// Notices that wait longer than they should.
@@ -334,3 +367,6 @@ pub async fn replay(tx: &mut Tx<'_>, ctx: &Ctx, id: &InboxId) -> Result<()> {
 
 /// How long a notice may wait before `check` calls it late.
 pub const BOUND_MS: Millis = minute_ms(10);
+
+#[cfg(all(test, feature = "rocketmq"))]
+mod tests;

@@ -23,9 +23,21 @@ pub(crate) struct TestDb {
 impl TestDb {
     /// With the codes that its verbs answer.
     pub async fn new(codes: &[&'static Code]) -> Self {
+        Self::with(codes, Config::defaults().unwrap()).await
+    }
+
+    /// As a node among several sees it: its bus is a broker's, which nobody plays here.
+    #[cfg(feature = "rocketmq")]
+    pub async fn shared(codes: &[&'static Code]) -> Self {
+        let mut config = Config::defaults().unwrap();
+        config.bus.backend = crate::config::BusBackend::Rocketmq;
+        config.bus.name_server = "127.0.0.1:1".to_owned();
+        Self::with(codes, config).await
+    }
+
+    async fn with(codes: &[&'static Code], mut config: Config) -> Self {
         let name = super::crypto::hex(&super::crypto::random::<8>());
         let folder = std::env::temp_dir().join(format!("minimall-{name}"));
-        let mut config = Config::defaults().unwrap();
         config.database.url = format!("sqlite:{}/test.sqlite", folder.display());
         let db = Db::open(&config.database).await.unwrap();
         db.migrate().await.unwrap();

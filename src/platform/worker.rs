@@ -13,6 +13,9 @@ use crate::kernel::{Millis, Result, minute_ms};
 
 /// The longest sleep: whatever wake-up was lost, work is looked for again.
 const LONGEST_REST_MS: Millis = minute_ms(1);
+/// The same where other processes make work, too: their wake-ups don't reach this one, and what one of them had
+/// taken when it died is found by looking.
+const LONGEST_REST_SHARED_MS: Millis = 5_000;
 /// The shortest: a due row that another node has claimed is looked at again then.
 const SHORTEST_REST_MS: Millis = 20;
 /// The pause after a tick that failed.
@@ -71,13 +74,14 @@ impl Worker {
 
     /// Ticks until `stop` says so; a tick that has begun is finished.
     pub async fn run(&self, ctx: &Ctx, mut stop: watch::Receiver<bool>) {
+        let longest_ms = if ctx.bus.is_shared() { LONGEST_REST_SHARED_MS } else { LONGEST_REST_MS };
         while !*stop.borrow() {
             let now_ms = ctx.clock.now_ms();
             let wake_ms = match self.tick(ctx).await {
                 Ok(0) => match (self.next_due)(ctx).await {
                     // Due, and yet nothing was done: somebody else has it.
-                    Ok(Some(due_ms)) => due_ms.clamp(now_ms + SHORTEST_REST_MS, now_ms + LONGEST_REST_MS),
-                    Ok(None) => now_ms + LONGEST_REST_MS,
+                    Ok(Some(due_ms)) => due_ms.clamp(now_ms + SHORTEST_REST_MS, now_ms + longest_ms),
+                    Ok(None) => now_ms + longest_ms,
                     Err(_) => now_ms + PAUSE_MS,
                 },
                 Ok(_) => continue,
@@ -96,19 +100,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::Failure;
-
-    #[tokio::test]
-    async fn one_that_fails_keeps_none_of_the_others_from_their_end() {
-        let piece = |fails: bool, rests: usize| async move {
-            for _ in 0..rests {
-                tokio::task::yield_now().await;
-            }
-            if fails { Err(Failure::internal("working", "a bad row")) } else { Ok(true) }
-        };
-        let work = vec![("a", piece(false, 3)), ("b", piece(true, 0)), ("c", piece(false, 9))];
-        assert_eq!(side_by_side("a thing", work).await, 2);
-    }
-}
+mod tests;

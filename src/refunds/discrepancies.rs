@@ -76,6 +76,10 @@ async fn insert(
         .write(|tx| {
             Box::pin(async move {
                 let mut order = orders::hold(tx, &row.order_id).await?;
+                // Another node may have adopted it meanwhile.
+                if sql::by_external_no(tx, &row.external_no).await?.is_some() {
+                    return Ok(());
+                }
                 if !sql::insert_discrepancy(tx, row).await? {
                     return Ok(());
                 }

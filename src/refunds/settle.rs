@@ -142,7 +142,7 @@ async fn settle_success(
     news: &RefundNews,
 ) -> Result<Settled> {
     let mut unexpected_minor = 0;
-    for part in parts.iter().filter(|part| part.settled_ms.is_none()) {
+    for part in parts {
         if !succeed(ctx, &part.refund_id, Proof::Submission(submission, news)).await? {
             unexpected_minor += part.amount_minor;
         }
@@ -246,11 +246,11 @@ fn can_succeed(refund: &Refund) -> bool {
     }
 }
 
-/// Settles a refund; false: it is over already.
+/// Settles a refund; false: it is over, and not by this proof.
 pub(super) async fn succeed(ctx: &Ctx, id: &RefundId, proof: Proof<'_>) -> Result<bool> {
     let before = read(&mut *ctx.db.reader().await?, id).await?;
     if !can_succeed(&before.refund) {
-        return Ok(false);
+        return was_settled_by(ctx, id, proof).await;
     }
     let decision = decide(ctx, &before);
     let event = decision.event(&before.refund);
@@ -269,6 +269,22 @@ pub(super) async fn succeed(ctx: &Ctx, id: &RefundId, proof: Proof<'_>) -> Resul
         })
         .await;
     settled.map(|()| true)
+}
+
+/// Is this proof what ended the refund? Another node may settle the same news at the same moment, so this is
+/// asked only behind having seen the end: what was read before it tells nothing.
+async fn was_settled_by(ctx: &Ctx, id: &RefundId, proof: Proof<'_>) -> Result<bool> {
+    let conn = &mut *ctx.db.reader().await?;
+    match proof {
+        Proof::Submission(submission, _) => {
+            let parts = sql::parts_of(conn, &submission.id).await?;
+            Ok(parts.iter().any(|part| part.refund_id == *id && part.settled_ms.is_some()))
+        }
+        Proof::External(number) => {
+            Ok(sql::by_external_no(conn, number).await?.is_some_and(|found| found == *id))
+        }
+        Proof::Own => Ok(true),
+    }
 }
 
 /// The local transaction of the half message: a refund of a held order has succeeded.

@@ -259,7 +259,7 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
     let (submission, parts) = current(ctx, refund).await?;
     let answer = channel.provider.query_refund(&submission.out_refund_no).await;
     let (answer, parts) = (&answer, &parts);
-    let now_ms = ctx.clock.now_ms();
+    let (now_ms, asked_ms) = (ctx.clock.now_ms(), submission.created_ms);
     ctx.db
         .write(|tx| {
             Box::pin(async move {
@@ -280,13 +280,20 @@ pub async fn ask(ctx: &Ctx, channel: &Channel, refund: &Refund) -> Result<()> {
                     }
                     Ok(_) | Err(_) => {}
                 }
-                let step = refund.step + 1;
-                let pause_ms = ASK_AFTER_MS[(step as usize).min(ASK_AFTER_MS.len() - 1)];
+                let (step, pause_ms) = next_question(refund.step, answer.is_ok(), now_ms - asked_ms);
                 sql::schedule(tx, &refund.id, RefundState::Processing, step, Some(now_ms + pause_ms)).await?;
                 Ok(())
             })
         })
         .await
+}
+
+/// The step, and the pause until the next question. No answer uses up none of the schedule.
+fn next_question(step: i64, answered: bool, age_ms: Millis) -> (i64, Millis) {
+    let step = if answered { step + 1 } else { step };
+    let pause_ms = ASK_AFTER_MS[(step.max(0) as usize).min(ASK_AFTER_MS.len() - 1)];
+    let unanswered_ms = payments::unanswered_pause_ms(age_ms);
+    (step, if answered { pause_ms } else { pause_ms.min(unanswered_ms) })
 }
 
 /// Asks the channel about a number that a person has found in its console; what it says is a proof like any
@@ -363,4 +370,19 @@ pub async fn submit_again(tx: &mut Tx<'_>, ctx: &Ctx, refund: &Refund) -> Result
     sql::schedule(tx, &refund.id, RefundState::Closed, 0, Some(ctx.clock.now_ms() + pause_ms)).await?;
     tx.wake(Work::Refunds);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ASK_AFTER_MS, next_question};
+    use crate::kernel::minute_ms;
+
+    #[test]
+    fn no_answer_is_asked_for_again_within_a_minute_and_uses_up_none_of_the_schedule() {
+        assert_eq!(next_question(0, true, 5_000), (1, ASK_AFTER_MS[1]));
+        assert_eq!(next_question(9, true, minute_ms(90)), (10, ASK_AFTER_MS[5]));
+        assert_eq!(next_question(0, false, 5_000), (0, 5_000));
+        assert_eq!(next_question(2, false, 40_000), (2, 20_000));
+        assert_eq!(next_question(3, false, minute_ms(20)), (3, minute_ms(1)));
+    }
 }

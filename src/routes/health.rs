@@ -1,14 +1,43 @@
-//! Health, readiness, metrics.
+//! Health, readiness, metrics, and how a server takes its leave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use poem::endpoint::make_sync;
-use poem::http::StatusCode;
-use poem::http::header::CONTENT_TYPE;
-use poem::{Endpoint, Response, Route, endpoint::make, get};
+use poem::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use poem::http::{StatusCode, Version};
+use poem::{Endpoint, IntoResponse, Request, Response, Route, endpoint::make, get};
 use serde_json::json;
 
 use super::Surface;
 use crate::platform::bus::BusState;
 use crate::platform::ctx::Ctx;
+
+/// Is this server about to stop? It still answers everything, says at `/readyz` that it is to get nothing more, and ends
+/// each connection with its answer, so that nobody sends into one that is being closed.
+#[derive(Clone, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// The answer of an endpoint, as the last one of its connection if the server leaves.
+    pub async fn answer<E: Endpoint>(self, endpoint: Arc<E>, request: Request) -> poem::Result<Response> {
+        // Later versions end their connections by themselves.
+        let can_say = request.version() <= Version::HTTP_11;
+        let mut response = endpoint.call(request).await?.into_response();
+        if can_say && self.has_begun() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
 
 /// The process is alive.
 pub fn alive() -> impl Endpoint<Output = Response> + 'static {
@@ -17,14 +46,14 @@ pub fn alive() -> impl Endpoint<Output = Response> + 'static {
 
 /// Each dependency by its name; 503 when one that is needed does not answer.
 pub fn ready(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
-    let ctx = app.ctx.clone();
+    let (ctx, leaving) = (app.ctx.clone(), app.leaving.clone());
     make(move |_| {
-        let ctx = ctx.clone();
-        async move { Ok::<_, poem::Error>(readiness(&ctx).await) }
+        let (ctx, leaving) = (ctx.clone(), leaving.clone());
+        async move { Ok::<_, poem::Error>(readiness(&ctx, &leaving).await) }
     })
 }
 
-async fn readiness(ctx: &Ctx) -> Response {
+async fn readiness(ctx: &Ctx, leaving: &Leaving) -> Response {
     let database = match ctx.db.reader().await {
         Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
         Err(_) => false,
@@ -35,6 +64,7 @@ async fn readiness(ctx: &Ctx) -> Response {
     // A node that has not got its first queues is not ready yet.
     let bus = ctx.bus.state();
     let (status, is) = match (database, bus) {
+        _ if leaving.has_begun() => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
         (true, BusState::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         (true, BusState::Up) if kv => (StatusCode::OK, "ok"),

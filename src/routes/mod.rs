@@ -12,7 +12,7 @@ use poem::http::header::ORIGIN;
 use poem::middleware::Cors;
 use poem::{Endpoint, EndpointExt, IntoResponse, Middleware, Request, Response, Route, get, post};
 
-pub use health::metrics_route;
+pub use health::{Leaving, metrics_route};
 pub use openapi::{Documents, documents};
 
 use crate::feed::Feed;
@@ -37,6 +37,7 @@ pub struct Surface {
     pub stores: Stores,
     pub feed: Feed,
     pub caches: Caches,
+    pub leaving: Leaving,
     /// Origin of the page that plays the phone; none: no other origin may call.
     pub phone_origin: Option<String>,
 }
@@ -58,10 +59,12 @@ pub fn routes(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
     }
     let scope = RequestScope(app.ctx.clone());
     let route = route.data(app.sessions.clone()).data(openapi::gate());
-    match &app.phone_origin {
+    let route = match &app.phone_origin {
         Some(origin) => with_phone(route, origin).with(scope).boxed(),
         None => route.with(scope).boxed(),
-    }
+    };
+    let (route, leaving) = (Arc::new(route), app.leaving.clone());
+    make(move |request: Request| leaving.clone().answer(route.clone(), request))
 }
 
 /// The sandbox's page plays the phone from a port of its own. Everybody else is served as without it: the

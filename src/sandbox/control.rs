@@ -211,6 +211,12 @@ impl Control {
         Ok(Json(rows.iter().map(RefundView::of).collect()))
     }
 
+    /// What the channel has taken and given back in all: the lists show the newest rows, this counts every one.
+    #[oai(path = "/books", method = "get", operation_id = "getBooks")]
+    async fn books(&self) -> Answer<BooksView> {
+        Ok(Json(store::books(&self.0.db).await?.into()))
+    }
+
     /// A refund made by hand in the merchant's own WeChat app: the shop never asked for it.
     #[oai(path = "/refunds", method = "post", operation_id = "makeMerchantRefund")]
     async fn merchant_refund(&self, Json(body): Json<MerchantRefundRequest>) -> Answer<RefundView> {

@@ -8,7 +8,7 @@ use super::faults::{Fault, FaultKind};
 use super::notify::Outgoing;
 use super::orders;
 use super::shipping::Shipment;
-use super::store::{Payment, Refund};
+use super::store::{Books, Payment, Refund};
 use crate::kernel::Millis;
 
 /// Why the sandbox refused a control.
@@ -232,6 +232,25 @@ impl RefundView {
             success_ms: refund.success_ms,
             created_ms: refund.created_ms,
         }
+    }
+}
+
+/// The channel's books: all that was ever paid here, and all that went back.
+#[derive(Object)]
+pub struct BooksView {
+    /// How many payments succeeded, refunded since or not.
+    pub payments: i64,
+    /// Their totals together, fen.
+    pub paid: i64,
+    /// How many refunds succeeded.
+    pub refunds: i64,
+    /// Their amounts together, fen.
+    pub refunded: i64,
+}
+
+impl From<Books> for BooksView {
+    fn from(books: Books) -> Self {
+        Self { payments: books.payments, paid: books.paid, refunds: books.refunds, refunded: books.refunded }
     }
 }
 

@@ -196,6 +196,28 @@ pub async fn refunds(db: &SqlitePool, limit: i64) -> sqlx::Result<Vec<Refund>> {
         .await
 }
 
+/// What was taken and given back in all; amounts are fen.
+#[derive(Debug, FromRow)]
+pub struct Books {
+    pub payments: i64,
+    pub paid: i64,
+    pub refunds: i64,
+    pub refunded: i64,
+}
+
+pub async fn books(db: &SqlitePool) -> sqlx::Result<Books> {
+    // One statement: both sides are of the same moment.
+    sqlx::query_as(
+        "SELECT p.payments, p.paid, r.refunds, r.refunded \
+         FROM (SELECT COUNT(*) payments, COALESCE(SUM(total), 0) paid FROM payments \
+               WHERE success_ms IS NOT NULL) p, \
+              (SELECT COUNT(*) refunds, COALESCE(SUM(amount), 0) refunded FROM refunds \
+               WHERE state = 'SUCCESS') r",
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Every refund of a payment, oldest first.
 pub async fn refunds_of(db: &mut SqliteConnection, out_trade_no: &str) -> sqlx::Result<Vec<Refund>> {
     sqlx::query_as(select_refund!("WHERE out_trade_no = ? ORDER BY created_ms, rowid LIMIT 200"))

@@ -1,4 +1,5 @@
 //! One customer: browses, claims a coupon, orders, and pays, cancels or leaves it; refunds some of what is paid.
+//! Its phone does what a real one does: it tells the shop what became of a payment, also when it does not know.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,16 +8,15 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::world::{Choices, World};
+use super::world::{self, Choices, STORE, World};
 
-const STORE: &str = "sto_00000000000000000000000001";
 /// A template of the demo that everybody may claim.
-const TEMPLATE: &str = "tpl_00000000000000000000000002";
+pub const TEMPLATE: &str = "tpl_00000000000000000000000002";
 
-/// A customer of this name, signed in.
-pub async fn sign_in(world: &World, number: usize) -> Option<String> {
-    for turn in 0..60 {
-        let body = json!({ "code": format!("demo:crash-{number}") });
+/// The customer of this round and number, signed in.
+pub async fn sign_in(world: &World, seed: u64, number: usize) -> Option<String> {
+    for turn in 0..120 {
+        let body = json!({ "code": format!("demo:crash-{seed}-{number}") });
         let request = world.http.post(world.shop("/api/v1/sessions", number + turn));
         let request = request.header("Content-Type", "application/json").body(body.to_string());
         if let Ok(answer) = request.send().await
@@ -37,6 +37,8 @@ struct Customer<'a> {
     token: String,
     turn: usize,
     seed: u64,
+    /// Claimed, and not used for an order yet.
+    coupon: Option<String>,
 }
 
 impl Customer<'_> {
@@ -44,41 +46,64 @@ impl Customer<'_> {
         format!("{what}-{}-{}-{}", self.seed, self.number, self.turn)
     }
 
+    /// A write: it counts.
+    async fn write(&self, path: &str, what: &str, body: Value) -> Option<Value> {
+        self.world.in_flight.fetch_add(1, Ordering::SeqCst);
+        let answer = self.post(path, what, body).await;
+        self.world.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.world.acknowledged.fetch_add(usize::from(answer.is_some()), Ordering::SeqCst);
+        answer
+    }
+
     async fn post(&self, path: &str, what: &str, body: Value) -> Option<Value> {
-        let url = self.world.shop(path, self.number + self.turn);
-        self.world.call(Method::POST, url, Some(&self.token), self.key(what), body).await
+        let (turn, key) = (self.number + self.turn, self.key(what));
+        self.world.call(Method::POST, path, turn, Some(&self.token), Some((&key, &body))).await
     }
 
     async fn get(&self, path: &str) -> Option<Value> {
-        let url = self.world.shop(path, self.number + self.turn);
-        let answer = self.world.http.get(url).bearer_auth(&self.token).send().await.ok()?;
-        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+        self.world.call(Method::GET, path, self.number + self.turn, Some(&self.token), None).await
     }
 
-    /// An order that waits for payment.
-    async fn order(&self, address: &Value, choices: &mut Choices) -> Option<String> {
+    /// An order that waits for payment. The first that is dear enough takes the coupon.
+    async fn order(&mut self, address: &Value, choices: &mut Choices) -> Option<String> {
         self.get("/api/v1/stores?limit=10").await;
-        let sku = format!("sku_{:0>26}", 1 + choices.next(6));
-        let quote = json!({
+        let sku = world::sku(choices.next(world::SKUS));
+        let mut wish = json!({
             "store_id": STORE, "fulfilment": "DELIVERY", "address_id": address["id"],
             "lines": [{ "sku_id": sku, "quantity": 1 + choices.next(2) }]
         });
-        let quote = self.post("/api/v1/quotes", "quote", quote).await?;
+        let mut quote = None;
+        if let Some(coupon) = &self.coupon {
+            wish["coupon_ids"] = json!([coupon]);
+            quote = self.post("/api/v1/quotes", "quote-coupon", wish.clone()).await;
+            wish["coupon_ids"] = Value::Null;
+        }
+        let with_coupon = quote.is_some();
+        let quote = match quote {
+            Some(quote) => quote,
+            None => self.post("/api/v1/quotes", "quote", wish).await?,
+        };
         let token = json!({ "quote_token": quote["quote_token"] });
-        let order = self.post("/api/v1/orders", "order", token).await?;
+        let order = self.write("/api/v1/orders", "order", token).await?;
+        if with_coupon {
+            self.coupon = None;
+        }
         order["id"].as_str().map(str::to_owned)
     }
 
-    /// Pays at the channel. True: the channel has said that it was paid.
+    /// Pays at the channel. Some: the channel has said that it was paid.
     async fn pay(&self, id: &str) -> Option<()> {
         let start = json!({ "provider": "WECHAT_PAY" });
-        let payment = self.post(&format!("/api/v1/orders/{id}/payments"), "pay", start).await?;
+        let payment = self.write(&format!("/api/v1/orders/{id}/payments"), "pay", start).await?;
         let params = &payment["request_payment"];
         let prepay = params["package"].as_str()?.strip_prefix("prepay_id=")?;
         let pay = self.world.http.post(self.world.sandbox(&format!("/sandbox/payments/{prepay}/pay")));
-        let pay =
-            pay.header("Content-Type", "application/json").body(params.to_string()).send().await.ok()?;
-        pay.status().is_success().then_some(())
+        let pay = pay.header("Content-Type", "application/json").body(params.to_string()).send().await;
+        let paid = pay.is_ok_and(|answer| answer.status().is_success());
+        let result = json!({ "result": if paid { "ok" } else { "fail" } });
+        let path = format!("/api/v1/orders/{id}/payments/client-result");
+        self.post(&path, "result", result).await;
+        paid.then_some(())
     }
 
     /// The channel's notice takes a moment: a refund is asked for once it has arrived.
@@ -97,14 +122,15 @@ impl Customer<'_> {
 /// Shops until the round stops.
 pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
     let mut choices = Choices::new(seed ^ (number as u64 + 1).wrapping_mul(0x517C_C1B7_2722_0A95));
-    let Some(token) = sign_in(&world, number).await else { return };
-    let mut customer = Customer { world: &world, number, token, turn: 0, seed };
+    let Some(token) = sign_in(&world, seed, number).await else { return };
+    let mut customer = Customer { world: &world, number, token, turn: 0, seed, coupon: None };
     let told = || world.told.lock().expect("no panic");
     if let Some(coupon) =
-        customer.post(&format!("/api/v1/coupon-templates/{TEMPLATE}/claims"), "claim", json!({})).await
+        customer.write(&format!("/api/v1/coupon-templates/{TEMPLATE}/claims"), "claim", json!({})).await
         && let Some(id) = coupon["id"].as_str()
     {
         told().coupons.push((number, id.to_owned()));
+        customer.coupon = Some(id.to_owned());
     }
     let address = json!({
         "recipient": "林小满", "phone": "13800138000", "province": "浙江省", "city": "杭州市",
@@ -112,7 +138,7 @@ pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
     });
     let mut addresses = customer.get("/api/v1/addresses").await.unwrap_or_default()["items"].clone();
     if addresses[0]["id"].is_null() {
-        addresses = json!([customer.post("/api/v1/addresses", "address", address).await]);
+        addresses = json!([customer.write("/api/v1/addresses", "address", address).await]);
     }
     while !world.stop.load(Ordering::SeqCst) {
         customer.turn += 1;
@@ -124,7 +150,7 @@ pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
         match choices.next(4) {
             0 => {
                 let path = format!("/api/v1/orders/{id}/cancel");
-                if customer.post(&path, "cancel", json!({})).await.is_some() {
+                if customer.write(&path, "cancel", json!({})).await.is_some() {
                     told().cancelled.push((number, id));
                 }
             }
@@ -137,7 +163,7 @@ pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
                 if choice == 2 && customer.is_paid(&id).await {
                     let wish = json!({ "reason": "不想要了" });
                     let path = format!("/api/v1/orders/{id}/refunds");
-                    if customer.post(&path, "refund", wish).await.is_some() {
+                    if customer.write(&path, "refund", wish).await.is_some() {
                         told().refunds.push((number, id));
                     }
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -120,6 +120,24 @@ impl Parts {
             }
             Blow::Hang { .. } => signal(self.pid(part), "STOP"),
         }
+    }
+
+    /// SIGTERM: the process says goodbye.
+    pub fn ask_to_stop(&self, part: &Part) {
+        signal(self.pid(part), "TERM");
+    }
+
+    /// How it ended that was asked to.
+    pub async fn ended_well(&self, part: &Part) -> ExitStatus {
+        let mut child = self.children.lock().expect("no panic").remove(part).expect("it ran");
+        for _ in 0..12_000 {
+            if let Some(status) = child.try_wait().expect("its status") {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let _ = child.kill();
+        panic!("{part} does not stop");
     }
 
     pub async fn bring_back(&self, world: &World, part: &Part, blow: Blow) {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use minimall::sandbox::demo;
-use reqwest::{Client, Method};
-use serde_json::Value;
+use minimall::telemetry::Stopwatch;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
 use sqlx::any::AnyPoolOptions;
 
 use super::parts::{Part, Parts};
@@ -37,6 +38,16 @@ impl Choices {
     }
 }
 
+/// Of the demo: where everybody buys.
+pub const STORE: &str = "sto_00000000000000000000000001";
+/// How many of its SKUs are bought.
+pub const SKUS: u64 = 6;
+const ADMIN_PASSWORD: &str = "west-lake-tour-2026";
+
+pub fn sku(number: u64) -> String {
+    format!("sku_{:0>26}", 1 + number)
+}
+
 pub struct World {
     folder: PathBuf,
     settings: Vec<(String, String)>,
@@ -51,11 +62,41 @@ pub struct World {
     pub acknowledged: AtomicUsize,
     pub stop: AtomicBool,
     pub told: Mutex<Told>,
+    /// Answers of the API that say neither yes, nor no, nor when to try again.
+    pub broken: Mutex<Vec<String>>,
+    /// The answer, or none, that was waited for longest.
+    pub slowest: Mutex<(Duration, String)>,
+    /// Do clients ask again what was not answered? How often they did, and what never was.
+    pub repeats: AtomicBool,
+    pub repeated: AtomicUsize,
+    pub unanswered: Mutex<Vec<String>>,
 }
 
+/// How often a client asks again, at one server after the other.
+const REPEATS_MAX: usize = 200;
+
+/// What a client was told.
+enum Said {
+    Yes(Value),
+    No,
+    /// Nothing, or to try again: asked under the same key, it is as if it had been asked once.
+    Nothing,
+}
+
+/// A port that nobody has and that nobody is given by chance, as the kernel does for connections that go out: parts
+/// come back to their ports. `tests/services` takes those below.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    const FROM: usize = 30_000;
+    const COUNT: usize = 2_700;
+    for _ in 0..COUNT {
+        let number = std::process::id() as usize * 31 + NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = (FROM + number % COUNT) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 fn binary() -> String {
@@ -65,7 +106,9 @@ fn binary() -> String {
 impl World {
     pub async fn start() -> Arc<Self> {
         sqlx::any::install_default_drivers();
-        let run = format!("crash_{}", std::process::id());
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let run = format!("crash_{}_{number}", std::process::id());
         let folder = std::env::temp_dir().join(format!("minimall-{run}"));
         std::fs::create_dir_all(&folder).expect("a folder");
         let sandbox_port = free_port();
@@ -74,7 +117,7 @@ impl World {
         let mut settings: Vec<(String, String)> = [
             ("SANDBOX__LISTEN", format!("127.0.0.1:{sandbox_port}")),
             ("SANDBOX__DATABASE", folder.join("sandbox.sqlite").display().to_string()),
-            ("ADMIN__INITIAL_PASSWORD", "west-lake-tour-2026".to_owned()),
+            ("ADMIN__INITIAL_PASSWORD", ADMIN_PASSWORD.to_owned()),
             ("WECHAT__MODE", "live".to_owned()),
             ("WECHAT__BASE_URL", sandbox.clone()),
             ("WECHAT__APPID", demo::APPID.to_owned()),
@@ -127,6 +170,11 @@ impl World {
             acknowledged: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             told: Mutex::default(),
+            broken: Mutex::default(),
+            slowest: Mutex::default(),
+            repeats: AtomicBool::new(false),
+            repeated: AtomicUsize::new(0),
+            unanswered: Mutex::default(),
         });
         let filled = world.command(&["demo"]).status().expect("the demo runs").success();
         assert!(filled, "{}", world.log());
@@ -209,30 +257,111 @@ impl World {
         text[from..].to_owned()
     }
 
-    /// A request that counts as in flight, and when it is answered with 2xx as acknowledged.
+    /// A call of the API, at the server whose turn it is. None: it was refused, or nobody knows.
     pub async fn call(
         &self,
         method: Method,
-        url: String,
+        path: &str,
+        turn: usize,
         token: Option<&str>,
-        key: String,
-        body: Value,
+        write: Option<(&str, &Value)>,
     ) -> Option<Value> {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let mut request = self.http.request(method, url).header("Content-Type", "application/json");
+        let tries = if self.repeats.load(Ordering::SeqCst) { REPEATS_MAX } else { 1 };
+        for again in 0..tries {
+            if again > 0 {
+                self.repeated.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            match self.ask(method.clone(), path, turn + again, token, write).await {
+                Said::Yes(body) => return Some(body),
+                Said::No => return None,
+                Said::Nothing => {}
+            }
+        }
+        if tries > 1 {
+            self.unanswered.lock().expect("no panic").push(path.to_owned());
+        }
+        None
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        turn: usize,
+        token: Option<&str>,
+        write: Option<(&str, &Value)>,
+    ) -> Said {
+        let mut request = self.http.request(method, self.shop(path, turn));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let answer = request.header("Idempotency-Key", key).body(body.to_string()).send().await;
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        let answer = answer.ok()?;
-        let success = answer.status().is_success();
-        let bytes = answer.bytes().await.ok()?;
-        if !success {
-            return None;
+        if let Some((key, body)) = write {
+            request = request.header("Content-Type", "application/json").header("Idempotency-Key", key);
+            request = request.body(body.to_string());
         }
-        self.acknowledged.fetch_add(1, Ordering::SeqCst);
-        Some(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let watch = Stopwatch::start();
+        let answer = request.send().await;
+        let took = watch.elapsed();
+        {
+            let mut slowest = self.slowest.lock().expect("no panic");
+            if took > slowest.0 {
+                *slowest = (took, path.to_owned());
+            }
+        }
+        let Ok(answer) = answer else { return Said::Nothing };
+        let status = answer.status();
+        let says_when = answer.headers().contains_key("Retry-After");
+        let Ok(bytes) = answer.bytes().await else { return Said::Nothing };
+        if status.is_success() {
+            return Said::Yes(serde_json::from_slice(&bytes).unwrap_or(Value::Null));
+        }
+        if status.is_server_error() && !(status == StatusCode::SERVICE_UNAVAILABLE && says_when) {
+            let answer = format!("{path}: {status} {}", String::from_utf8_lossy(&bytes));
+            self.broken.lock().expect("no panic").push(answer);
+        }
+        if status.is_server_error() || says_when { Said::Nothing } else { Said::No }
+    }
+
+    /// What a server says at `/readyz`; none: nobody listens.
+    pub async fn readiness(&self, number: usize) -> Option<StatusCode> {
+        let ask = self.http.get(self.shop("/readyz", number)).header("Connection", "close");
+        ask.send().await.ok().map(|answer| answer.status())
+    }
+
+    /// The same until it is done: of staff, between rounds.
+    async fn must(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        write: Option<(&str, &Value)>,
+    ) -> Value {
+        for turn in 0..120 {
+            if let Some(answer) = self.call(method.clone(), path, turn, token, write).await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!("{path} is not done: {}", self.log());
+    }
+
+    /// Goods and coupons for another round.
+    pub async fn restock(&self, seed: u64) {
+        let password = json!({ "user_name": "admin", "password": ADMIN_PASSWORD });
+        let password = Some(("session", &password));
+        let session = self.must(Method::POST, "/admin/v1/sessions", None, password).await;
+        let token = session["token"].as_str();
+        let goods = json!({ "quantity": 300, "kind": "SUPPLY", "reason": "another round" });
+        for number in 0..SKUS {
+            let path = format!("/admin/v1/stores/{STORE}/stock/{}/moves", sku(number));
+            let key = format!("restock-{seed}-{number}");
+            self.must(Method::POST, &path, token, Some((&key, &goods))).await;
+        }
+        let path = format!("/admin/v1/coupon-templates/{}", super::customer::TEMPLATE);
+        let template = self.must(Method::GET, &path, token, None).await;
+        let total = template["total"].as_i64().expect("how many") + super::CUSTOMERS as i64;
+        self.must(Method::PATCH, &path, token, Some(("total", &json!({ "total": total })))).await;
     }
 
     /// Every invariant holds, says the program itself.

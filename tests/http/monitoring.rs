@@ -163,3 +163,17 @@ async fn an_address_of_its_own_tells_health_and_metrics_and_nothing_else() {
     assert_eq!(side.get("/api/v1/stores").await.status, 404);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_server_that_leaves_says_so_and_still_answers_with_the_last_word_of_each_connection() {
+    let app = TestApp::new().await;
+    let before = app.client().get("/healthz").await;
+    assert!(!before.headers.contains_key("connection"));
+    app.app.surface.leaving.begin();
+    let ready = app.client().get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["status"]), (503, &json!("stopping")));
+    assert_eq!(ready.body["dependencies"]["database"], "ok");
+    let answer = app.client().get("/api/v1/stores").await;
+    assert_eq!((answer.status, &answer.headers["connection"]), (200, &"close".parse().expect("a value")));
+    app.finish().await;
+}

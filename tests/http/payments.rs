@@ -282,6 +282,27 @@ async fn the_clients_word_clears_the_cart_and_asks_but_never_marks_paid() {
     app.finish_money().await;
 }
 
+/// The schedule is for a channel that says "not yet"; one that says nothing is asked again within seconds.
+#[tokio::test]
+async fn a_question_that_the_channel_did_not_answer_is_asked_again_soon() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let (order, payment) = started(&app, &alice).await;
+    app.fault("notify_drop", 1).await;
+    app.pay_at_wechat(&payment).await;
+    for _ in 0..3 {
+        app.fault_with(json!({ "kind": "down", "path": "/v3/pay/transactions/" })).await;
+        app.advance_ms(5_000);
+        app.drain().await;
+        assert_eq!(alice.get_order(&order).await["status"], "PENDING_PAYMENT");
+    }
+    app.no_faults().await;
+    app.advance_ms(8_000);
+    app.drain().await;
+    assert_eq!(alice.get_order(&order).await["status"], "PAID");
+    app.finish_money().await;
+}
+
 /// Two attempts of one order, of which the first was given up by hand.
 async fn two_attempts(app: &TestApp, alice: &User) -> (Value, Value, Value) {
     let (order, first) = started(app, alice).await;

@@ -50,6 +50,29 @@ async fn a_refund_whose_answer_is_lost_is_asked_about_and_paid_out_once() {
     }
 }
 
+/// Nodes settle what they are told at the same moment: what a notice is worth is asked behind the refund's end, or
+/// money that was expected would be taken from the order a second time.
+#[tokio::test]
+async fn a_part_that_is_told_again_and_again_is_counted_once_and_never_adopted() {
+    let app = TestApp::new().await;
+    let alice = app.user("alice").await;
+    let order = app.paid_order(&alice, &[(SKU, 3)]).await;
+    alice.try_refund(&order, &[(0, 1)]).await.ok();
+    app.drain().await;
+    let news = refund_news(&app, "SUCCESS").await;
+    for together in [1, 4] {
+        for _ in 0..together {
+            let notice = app.seal_notice("REFUND.SUCCESS", &news);
+            assert_eq!(app.send_notice(REFUND_CALLBACK, &notice).await.status, 204);
+        }
+        app.drain().await;
+        assert_eq!(app.number("SELECT COUNT(*) FROM refunds").await, 1);
+        assert_eq!(app.number("SELECT COUNT(*) FROM refund_discrepancies").await, 0);
+        assert_eq!(app.number("SELECT COUNT(*) FROM inbox WHERE state <> 'DONE'").await, 0);
+    }
+    app.finish_money().await;
+}
+
 #[tokio::test]
 async fn two_refunds_of_one_payment_are_a_minute_apart() {
     let app = TestApp::new().await;

@@ -245,8 +245,8 @@ impl Bus {
         self.subscriptions().iter().filter(move |subscription| subscription.takes(event))
     }
 
-    /// Do several processes share the outbox, so that work is claimed before it is done?
-    fn is_shared(&self) -> bool {
+    /// Do several processes share the database, so that work is claimed before it is done?
+    pub(in crate::platform) fn is_shared(&self) -> bool {
         !matches!(self.0.backend, Backend::Embedded)
     }
 

@@ -290,6 +290,35 @@ async fn a_refund_gives_the_coupon_its_proportional_share() {
 }
 
 #[tokio::test]
+async fn the_books_count_every_payment_and_refund_that_succeeded_and_nothing_else() {
+    let world = World::new().await;
+    let books = async || {
+        let (status, books) = world.plain("GET", "/sandbox/books", None).await;
+        assert_eq!(status, 200);
+        ["payments", "paid", "refunds", "refunded"].map(|field| books[field].as_i64().unwrap())
+    };
+    assert_eq!(books().await, [0, 0, 0, 0]);
+
+    // More than a list shows.
+    let openid = world.openid().await;
+    for number in 0..101 {
+        let answer = world.post(JSAPI, world.prepay_body(&format!("order-1{number:05}"), &openid)).await;
+        let path = format!("/sandbox/payments/{}/pay", answer.body["prepay_id"].as_str().unwrap());
+        assert_eq!(world.plain("POST", &path, Some(json!({ "unchecked": true }))).await.0, 200);
+    }
+    world.prepay("order-200000").await;
+    assert_eq!(books().await, [101, 101_000, 0, 0]);
+
+    let url = format!("{}/refund", world.shop.url);
+    assert_eq!(world.post(REFUNDS, refund_body("order-100000", "b1", 1_000, &url)).await.status, 200);
+    world.fault(json!({ "kind": "refund_abnormal" })).await;
+    assert_eq!(world.post(REFUNDS, refund_body("order-100001", "b2", 400, &url)).await.status, 200);
+    assert_eq!(books().await, [101, 101_000, 0, 0], "accepted is not refunded");
+    world.sandbox.tick().await;
+    assert_eq!(books().await, [101, 101_000, 1, 1_000]);
+}
+
+#[tokio::test]
 async fn payments_outlive_a_restart() {
     let file = std::env::temp_dir().join(format!(
         "sandbox-{}.db",
