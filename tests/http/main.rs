@@ -3,11 +3,13 @@
 
 mod addresses;
 mod back_office;
+mod barriers;
 mod callbacks;
 mod cancel;
 mod cart;
 mod catalog;
 mod coupons;
+mod database;
 mod decisions;
 mod docs;
 mod failures;

@@ -69,6 +69,17 @@ impl TestApp {
         Self { app, ctx, sandbox, url, services, folder, finished: false }
     }
 
+    /// Is the database a server, MySQL or MariaDB?
+    pub fn has_server(&self) -> bool {
+        !self.ctx.config.database.url.starts_with("sqlite:")
+    }
+
+    /// For a connection of the test's own, beside those of the shop.
+    pub fn database_url(&self) -> String {
+        let url = &self.ctx.config.database.url;
+        if self.has_server() { format!("{url}?ssl-mode=DISABLED") } else { url.clone() }
+    }
+
     /// What the shop's database holds: on SQLite all that it ever wrote, its journal included.
     pub async fn stored(&self) -> Stored {
         if let Some(texts) = self.services.stored_texts().await {

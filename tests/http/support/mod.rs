@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod gate;
 mod money;
 mod notice;
 mod services;
@@ -11,4 +12,5 @@ pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
 pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
+pub use services::{Database, database_server};
 pub use story::{ONLINE_STORE, SKU, User, sku};

@@ -42,14 +42,23 @@ impl Services {
     }
 }
 
+/// The server of `MINIMALL_TEST_MYSQL`, for tests that make no sense without one.
+pub fn database_server() -> Option<String> {
+    let server = std::env::var("MINIMALL_TEST_MYSQL").ok();
+    if server.is_none() {
+        eprintln!("not run: there is no MINIMALL_TEST_MYSQL, see tests/services");
+    }
+    server
+}
+
 /// A database of its own on the server.
-struct Database {
+pub struct Database {
     server: String,
     name: String,
 }
 
 impl Database {
-    async fn create(server: &str) -> Self {
+    pub async fn create(server: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let database = Self {
@@ -60,15 +69,15 @@ impl Database {
         database
     }
 
-    async fn drop(&self) {
+    pub async fn drop(&self) {
         self.execute("DROP DATABASE {}").await;
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}/{}", self.server, self.name)
     }
 
-    async fn connect(url: &str) -> AnyConnection {
+    pub async fn connect(url: &str) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&format!("{url}?ssl-mode=DISABLED"))
             .await
@@ -76,7 +85,7 @@ impl Database {
     }
 
     /// Executes a statement about this database, `{}`.
-    async fn execute(&self, statement: &str) {
+    pub async fn execute(&self, statement: &str) {
         let statement = statement.replace("{}", &self.name);
         let mut conn = Self::connect(&self.server).await;
         conn.execute(AssertSqlSafe(statement)).await.expect("the statement runs");
