@@ -6,12 +6,14 @@
 
 mod addresses;
 mod back_office;
+mod barriers;
 mod callbacks;
 mod cancel;
 mod cart;
 mod catalog;
 mod corrections;
 mod coupons;
+mod database;
 mod decisions;
 mod docs;
 mod doctor;
