@@ -522,13 +522,11 @@ fn the_readmes_name_every_key_of_the_configuration_and_no_other() {
 }
 
 #[test]
-fn both_readmes_give_the_same_tour() {
-    let english = blocks(&read("README.md"), "bash tour");
-    assert!(english.len() > 8, "only {} blocks of the tour were found", english.len());
-    let chinese = blocks(&read("README.zh-CN.md"), "bash tour");
-    assert_eq!(english.len(), chinese.len(), "the tours have as many blocks");
-    for (english, chinese) in english.iter().zip(&chinese) {
-        assert_eq!(english, chinese);
+fn both_readmes_give_the_same_tour_and_day() {
+    for kind in ["bash tour", "bash day"] {
+        let english = blocks(&read("README.md"), kind);
+        assert!(english.len() > 8, "only {} blocks of \"{kind}\" were found", english.len());
+        assert_eq!(english, blocks(&read("README.zh-CN.md"), kind), "{kind}");
     }
 }
 

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 
 use crate::kernel::{
-    AttemptId, DiscrepancyId, Failure, OrderId, ParcelId, ProposalId, RefundId, RefundPhotoId, Result, StoreId,
+    AttemptId, DiscrepancyId, Failure, OrderId, ParcelId, ProposalId, RefundId, RefundPhotoId, Result,
+    StoreId,
 };
 use crate::orders::{self, ORDER_NOT_FOUND};
 use crate::payments::{self, PAYMENT_NOT_FOUND};

@@ -92,7 +92,7 @@ impl AdminUsersApi {
     /// whose nickname begins like it. Members whose stores are limited find by id or number who has ordered there.
     /// Changes nothing.
     ///
-    /// Errors: `unauthenticated`, `invalid_request`, `stores_limited`.
+    /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/users", method = "get", operation_id = "listUsers", tag = "Tag::Users")]
     async fn list_users(
         &self,

@@ -7,8 +7,7 @@ use super::timeline::{self, Names, StaffTimelineEntry, TimelineEntry};
 use crate::identity;
 use crate::kernel::{Failure, Money, OrderId, Result, UserId};
 use crate::orders::{
-    self, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, TimelineRow,
-    order_view,
+    self, Fulfilment, ORDER_NOT_FOUND, Order, OrderLine, OrderStatus, OrderView, TimelineRow, order_view,
 };
 use crate::payments::{self, AttemptView, attempt_views};
 use crate::platform::ctx::Ctx;

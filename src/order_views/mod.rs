@@ -9,7 +9,9 @@ mod search;
 mod timeline;
 
 pub use api::OrderViewsApi;
-pub use detail::{OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail, staff_move, staff_order};
+pub use detail::{
+    OrderDetail, StaffActions, StaffOrder, StaffOrderDetail, staff_detail, staff_move, staff_order,
+};
 pub use people::{PersonDetail, PersonView, people, person_detail, reveal_phone};
 pub use pickup::{PickupPreview, PickupView, pickup_preview, pickup_qr};
 pub use search::{Wanted, staff_list};

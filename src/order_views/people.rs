@@ -8,7 +8,7 @@ use crate::identity::{self, Phone, Sought, USER_NOT_FOUND, UserSummary};
 use crate::kernel::{Actor, Cursor, Failure, Limit, Page, Result, UserId, rfc3339};
 use crate::orders::{self, Filter, StatusCount};
 use crate::platform::ctx::Ctx;
-use crate::staff::{STORES_LIMITED, StoreScope};
+use crate::staff::StoreScope;
 
 /// Orders and coupons that are shown beside a customer; there are lists of all of them.
 const SHOWN: u32 = 10;
@@ -55,7 +55,7 @@ pub struct PersonDetail {
 /// Customers for staff. Who is there for some stores only finds those who have ordered there, by id or number.
 ///
 /// # Errors
-/// `stores_limited`; the database.
+/// `invalid_request` for `q`, where the member's stores are limited; the database.
 pub async fn people(
     ctx: &Ctx,
     scope: &StoreScope,
@@ -64,7 +64,10 @@ pub async fn people(
     limit: Limit,
 ) -> Result<Page<PersonView>> {
     if !scope.is_all() && !matches!(sought, Sought::User(_) | Sought::Phone(_)) {
-        return Err(Failure::new(&STORES_LIMITED).detail("Look for somebody by id or phone number."));
+        return Err(Failure::invalid(
+            "q",
+            "Your account is limited to some stores: give an id or a whole phone number.",
+        ));
     }
     let page = identity::find_people(ctx, sought, after, limit).await?;
     let mut items = Vec::with_capacity(page.items.len());

@@ -81,11 +81,7 @@ type AdminApis = (
     admin::catalog::CatalogAdminApi,
     admin::coupons::AdminCouponsApi,
     admin::orders::AdminOrdersApi,
-    (
-        admin::shipping::AdminShippingApi,
-        admin::users::AdminUsersApi,
-        admin::feed::AdminFeedApi,
-    ),
+    (admin::shipping::AdminShippingApi, admin::users::AdminUsersApi, admin::feed::AdminFeedApi),
     (admin::pricing::AdminPricingApi, admin::pickups::AdminPickupsApi),
     (admin::refunds::AdminRefundsApi, admin::refunds::StartedRefundsApi, admin::refunds::RefundsByPeopleApi),
     (admin::payments::AdminPaymentsApi, admin::proposals::ProposalsApi),

@@ -1,5 +1,6 @@
 //! Staff finds orders and people by whatever is known of them, and sees in full only what is asked for.
 
+use minimall::staff::Role;
 use serde_json::{Value, json};
 
 use crate::support::{Client, ONLINE_STORE, SKU, TestApp, User, items, sku, text};
@@ -31,7 +32,7 @@ async fn one_field_finds_orders_by_whatever_somebody_has_at_hand() {
     app.with_phone(&bob, "13900139000").await;
     let paid = app.paid_order(&alice, &[(SKU, 1)]).await;
     app.advance_minutes(1);
-    let other = bob.order(&[(&sku(2), 1)]).await;
+    let other = bob.order(&[(&sku(4), 1)]).await;
     let parcel = json!({ "carrier": "ZTO", "tracking_no": "78812345678901" });
     staff.post(&format!("/admin/v1/orders/{}/ship", text(&paid, "id")), &parcel).await.ok();
     app.drain().await;
@@ -159,6 +160,18 @@ async fn people_are_found_by_id_phone_and_nickname() {
     assert_eq!(page["items"][0]["id"], alice.id);
     let next = format!("limit=1&{}&cursor={}", query("q", "小"), text(&page, "next_cursor"));
     assert_eq!(people(next).await, [carol.id.clone()]);
+    // Whose stores are limited has no list of everybody, and finds who has ordered there.
+    let clerk = app.member(Role::Clerk, &[ONLINE_STORE]).await;
+    for everybody in ["".to_owned(), query("q", "小")] {
+        let refused =
+            clerk.get(&format!("/admin/v1/users?{everybody}")).await.refused(400, "invalid_request");
+        assert_eq!(refused["field"], "q");
+    }
+    let dora = app.user("dora").await;
+    let of_dora = format!("/admin/v1/users?{}", query("q", &dora.id));
+    assert!(items(&clerk.get(&of_dora).await.ok()).is_empty());
+    dora.order(&[(SKU, 1)]).await;
+    assert_eq!(items(&clerk.get(&of_dora).await.ok())[0]["id"], dora.id);
     app.finish().await;
 }
 

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use minimall::staff::Role;
+use serde_json::{Value, json};
 
-use crate::support::{SKU, TestApp, User, sku};
+use crate::support::{Answer, REFUND_CALLBACK, SKU, TestApp, User, sku};
 
 const LIVES: u64 = 4;
 const STEPS: usize = 100;
@@ -62,6 +63,15 @@ const ACTS: &[&str] = &[
     "approve",
     "approve",
     "reject",
+    "withdraw",
+    "require return",
+    "send back",
+    "receive",
+    "staff refund",
+    "staff refund",
+    "console refund",
+    "prove",
+    "give up",
     "ship",
     "ship",
     "ship",
@@ -154,6 +164,95 @@ async fn ask_for_a_refund(alice: &User, life: &mut Life) {
     }
 }
 
+/// A refusal is fine, a server's own failure never.
+#[track_caller]
+fn is_answered(answer: &Answer) {
+    assert!(answer.status < 500, "{} {}", answer.status, answer.body);
+}
+
+/// What staff does about a refund, for which they are fresh members each time: lives are longer than sessions.
+async fn staff_acts(app: &TestApp, life: &mut Life, what: &str) {
+    let Some(refund) = life.any(|life| &life.refunds) else { return };
+    let path = |verb: &str| format!("/admin/v1/refunds/{}/{verb}", refund["id"].as_str().expect("an id"));
+    let finance = app.member(Role::Owner, &[]).await;
+    let answer = match what {
+        "require return" => finance.post(&path("require-return"), &json!({ "note": "寄回" })).await,
+        "receive" => {
+            let body = json!({ "sellable": life.dice.roll(2) == 0 });
+            finance.post(&path("received"), &body).await
+        }
+        "prove" => finance.post(&path("proof"), &json!({ "text": "转账", "reference": "1" })).await,
+        _ => finance.post(&path("give-up"), &json!({ "reason": "不再退款" })).await,
+    };
+    is_answered(&answer);
+    // What takes a second person is confirmed by one, mostly.
+    if answer.status == 201 && life.dice.roll(4) > 0 {
+        let second = app.member(Role::Finance, &[]).await;
+        let id = answer.body["id"].as_str().expect("an id").to_owned();
+        is_answered(&second.post(&format!("/admin/v1/proposals/{id}/confirm"), &json!({})).await);
+    }
+}
+
+/// What the customer does about a refund.
+async fn customer_acts(alice: &User, life: &mut Life, what: &str) {
+    let Some(refund) = life.any(|life| &life.refunds) else { return };
+    let path = |verb: &str| format!("/api/v1/refunds/{}/{verb}", refund["id"].as_str().expect("an id"));
+    let parcel = json!({ "carrier": "顺丰速运", "tracking_no": "SF1" });
+    is_answered(&match what {
+        "withdraw" => alice.client.post(&path("withdraw"), &json!({})).await,
+        _ => alice.client.post(&path("return"), &parcel).await,
+    });
+}
+
+/// Staff gives money back: of units, of a line, of the order, of the freight.
+async fn refund_by_staff(app: &TestApp, life: &mut Life) {
+    let Some(order) = life.any(|life| &life.orders) else { return };
+    let (line, currency) = (&order["lines"][0]["line_id"], "CNY");
+    let money = json!({ "amount": 1 + life.dice.roll(2_500), "currency": currency });
+    let mut body = match life.dice.roll(5) {
+        0 => json!({}),
+        1 => json!({ "lines": [{ "line_id": line, "quantity": 1 }] }),
+        2 => json!({ "lines": [{ "line_id": line, "amount": money }] }),
+        3 => json!({ "amount": money }),
+        _ => json!({ "only_freight": true, "fault": "MERCHANT" }),
+    };
+    body["reason"] = json!("补偿");
+    if life.dice.roll(2) == 0 {
+        body["sellable"] = json!(true);
+    }
+    let role = if life.dice.roll(3) == 0 { Role::Clerk } else { Role::Manager };
+    let path = format!("/admin/v1/orders/{}/refunds", order["id"].as_str().expect("an id"));
+    let answer = app.member(role, &[]).await.post(&path, &body).await;
+    is_answered(&answer);
+    if answer.status == 201 {
+        life.refunds.push(answer.body);
+    }
+}
+
+/// The merchant refunds in the channel's own console.
+async fn refund_in_the_console(app: &TestApp, life: &mut Life) {
+    let payments = app.channel_payments().await;
+    if payments.is_empty() {
+        return;
+    }
+    let payment = &payments[life.dice.roll(payments.len())];
+    let total = payment["total"].as_i64().expect("a total");
+    let amount = if life.dice.roll(4) == 0 { total } else { 1 + life.dice.roll(total as usize) as i64 };
+    let url = format!("{}{REFUND_CALLBACK}", app.url);
+    let body = json!({ "out_trade_no": payment["out_trade_no"], "amount": amount, "notify_url": url });
+    app.sandbox_client().post("/sandbox/refunds", &body).await;
+}
+
+/// Somebody compares the console with the books: what no notice told is looked up.
+async fn look_everything_up(app: &TestApp) {
+    let owner = app.member(Role::Owner, &[]).await;
+    for refund in app.channel_refunds().await {
+        let number = json!({ "out_refund_no": refund["out_refund_no"] });
+        owner.post("/admin/v1/refunds/look-up", &number).await.ok();
+        app.drain().await;
+    }
+}
+
 /// One act. A refusal is fine, a server's own failure never.
 async fn act(app: &TestApp, alice: &User, life: &mut Life, what: &str) {
     match what {
@@ -185,6 +284,10 @@ async fn act(app: &TestApp, alice: &User, life: &mut Life, what: &str) {
             }
         }
         "refund" => ask_for_a_refund(alice, life).await,
+        "require return" | "receive" | "prove" | "give up" => staff_acts(app, life, what).await,
+        "withdraw" | "send back" => customer_acts(alice, life, what).await,
+        "staff refund" => refund_by_staff(app, life).await,
+        "console refund" => refund_in_the_console(app, life).await,
         "approve" | "reject" => {
             if let Some(refund) = life.any(|life| &life.refunds) {
                 let sellable = Some(life.dice.roll(2) == 0);
@@ -271,6 +374,7 @@ async fn random_lives_of_orders_keep_the_invariants_at_every_step() {
         seen.extend(app.texts("SELECT DISTINCT event FROM order_timeline").await);
         app.no_faults().await;
         app.live_through_minutes(45).await;
+        look_everything_up(&app).await;
         assert!(!life.orders.is_empty(), "seed {seed} orders something");
         assert_eq!(
             app.number("SELECT COUNT(*) FROM deliveries WHERE state = 'PARKED'").await,

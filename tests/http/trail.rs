@@ -80,6 +80,6 @@ async fn staff_that_cancels_says_why() {
     let trail = trail(&staff, &order).await;
     let cancelled = entry(&trail, "cancelled");
     assert_eq!((&cancelled["summary"], &cancelled["reason"]), (&json!("商家取消订单"), &json!("缺货")));
-    assert_eq!(alice.get_order(&order).await["timeline"][1]["text"], "商家取消了订单");
+    assert_eq!(alice.get_order(&order).await["timeline"][1]["text"], "商家取消了订单：缺货");
     app.finish().await;
 }

@@ -104,7 +104,9 @@ impl RequestsApi {
         let mut timeline = Vec::new();
         for found in orders::timeline_of_request(conn, id, shown).await? {
             let entries = staff_move(conn, &found.order_id, found.row).await?;
-            timeline.extend(entries.into_iter().map(|entry| RequestMove { order_id: found.order_id.clone(), entry }));
+            timeline.extend(
+                entries.into_iter().map(|entry| RequestMove { order_id: found.order_id.clone(), entry }),
+            );
         }
         let filter = audit::Filter { request_id: Some(id), ..audit::Filter::default() };
         let audit = audit::list(conn, &filter, None, Limit::parse(Some(SHOWN))?).await?.items;

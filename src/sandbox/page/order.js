@@ -48,7 +48,10 @@ const refund = r => html`<div class="entry"><div class="row">${tag(r.status)}<sp
   ${r.note ? html`<div class="soft">${zh('商家', 'Store')}：${r.note}</div>` : ''}
   ${r.compensated ? html`<div class="soft">${zh('附补偿券', 'with a compensation coupon')}</div>` : ''}
   ${r.status === 'REQUESTED' ? html`<button class="btn small" data-act="withdraw" data-id="${r.id}">${zh('撤回', 'Withdraw')}</button>` : ''}</div>`;
-const parcel = p => line(p.carrier_name, html`<code>${p.tracking_no || ''}</code>`);
+const parcel = p => {
+  const units = p.lines.reduce((sum, l) => sum + l.quantity, 0);
+  return line(html`${p.carrier_name} <span class="soft">${zh(`${units} 件`, units === 1 ? 'unit' : 'units')}</span>`, html`<code>${p.tracking_no || ''}</code>`);
+};
 const attempt = a => html`<div class="entry"><div class="row">${tag(a.status, 'payment')}<span>${money(a.amount)}</span></div><code class="soft">${a.out_trade_no}</code></div>`;
 const step = t => html`<li>${zh(t.text, t.code)}<br><span class="soft">${clock(t.at)}</span></li>`;
 

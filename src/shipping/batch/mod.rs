@@ -12,6 +12,7 @@ pub(super) use apply::{next_due, tick};
 
 use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::FromRow;
 
 use super::{BATCH_NOT_FOUND, carriers};
@@ -19,6 +20,7 @@ use crate::kernel::{
     Actor, Cursor, Failure, Limit, Millis, OrderId, OrderLineId, Page, ParcelId, Result, ShippingBatchId,
     StaffId, text_enum,
 };
+use crate::platform::audit;
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Conn;
 use crate::platform::idempotency::{Done, Key};
@@ -165,6 +167,15 @@ pub async fn create_batch(
             for row in checked {
                 sql::insert_row(tx, id, row).await?;
             }
+            let wrong = checked.iter().filter(|row| row.state == RowState::Wrong).count();
+            let entry = audit::Entry {
+                actor: &Actor::Staff(staff.clone()),
+                operation: "createShippingBatch",
+                object: id.as_str(),
+                before: None::<Value>,
+                after: Some(json!({ "state": "CHECKED", "rows": checked.len(), "wrong": wrong })),
+            };
+            audit::record(tx, ctx, entry).await?;
             Ok(BatchOutcome { batch_id: id.clone() })
         })
     })
