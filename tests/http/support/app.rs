@@ -129,7 +129,7 @@ impl TestApp {
         let arrived = tokio::time::timeout(MESSAGE_PATIENCE, async {
             while self.ctx.bus.in_flight(&self.ctx).await.expect("the outbox") > 0 {
                 looks += 1;
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
         arrived.await.expect("every message arrives");
