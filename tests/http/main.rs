@@ -7,6 +7,7 @@
 mod accounts;
 mod addresses;
 mod back_office;
+mod barriers;
 mod broken_rows;
 mod callbacks;
 mod cancel;
@@ -14,6 +15,7 @@ mod cart;
 mod catalog;
 mod corrections;
 mod coupons;
+mod database;
 mod decisions;
 mod docs;
 mod doctor;

@@ -249,12 +249,13 @@ async fn a_crash_in_the_middle_leaves_no_parcel_half_and_the_rest_is_shipped_lat
     let rows: Vec<String> =
         orders.iter().zip(1..).map(|(o, n)| format!("{},ZTO,N{n},,\n", text(o, "id"))).collect();
     let batch = bring(&staff, format!("{HEAD}{}", rows.concat())).await;
-    app.execute(
-        "CREATE TRIGGER crash BEFORE INSERT ON parcel_lines \
-         WHEN (SELECT tracking_no FROM parcels WHERE id = NEW.parcel_id) = 'N2' \
-         BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END",
-    )
-    .await;
+    let breaks = "(SELECT tracking_no FROM parcels WHERE id = NEW.parcel_id) = 'N2'";
+    let trigger = if app.has_server() {
+        format!("FOR EACH ROW IF {breaks} THEN SIGNAL SQLSTATE '45000'; END IF")
+    } else {
+        format!("WHEN {breaks} BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END")
+    };
+    app.execute(&format!("CREATE TRIGGER crash BEFORE INSERT ON parcel_lines {trigger}")).await;
     apply(&staff, &batch).await.ok();
     app.drain().await;
     let counts = read(&staff, &batch).await["row_counts"].clone();

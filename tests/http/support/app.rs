@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use minimall::app::App;
-use minimall::config::{Config, KvBackend};
+use minimall::config::{BusBackend, Config};
 use minimall::kernel::{Clock, Millis};
 use minimall::platform::ctx::Ctx;
 use minimall::sandbox::Sandbox;
@@ -15,10 +16,12 @@ use poem::Endpoint;
 use poem::listener::{Acceptor, Listener, TcpListener};
 
 use super::client::{Client, StaffWrites};
-use super::services::Services;
+use super::services::{Services, use_redis};
 
 /// Saturday, 2026-03-14, 10:00 in Hangzhou: the demo's stores are open.
 pub const START_MS: Millis = 1_773_453_600_000;
+/// How long a message may be on its way: past the broker's check-back of a half message.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(60);
 pub const ADMIN_PASSWORD: &str = "west-lake-tour-2026";
 
 pub struct TestApp {
@@ -43,19 +46,8 @@ pub fn fresh_config() -> (Config, std::path::PathBuf) {
     config.sandbox.database = folder.join("sandbox.sqlite").display().to_string();
     config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
     config.admin.initial_password = ADMIN_PASSWORD.to_owned();
-    use_test_redis(&mut config, number);
+    use_redis(&mut config);
     (config, folder)
-}
-
-/// With `MINIMALL_TEST_REDIS`, the URL of a Redis, everybody keeps their entries there, under a prefix of their own.
-fn use_test_redis(config: &mut Config, number: u64) {
-    let Ok(url) = std::env::var("MINIMALL_TEST_REDIS") else { return };
-    config.kv.backend = KvBackend::Redis;
-    config.kv.urls = vec![url];
-    // Of this run, too: the tests' clock always begins at the same moment.
-    config.kv.key_prefix = format!("t{}.{}.{number}:", Clock::system().now_ms(), std::process::id());
-    // A busy machine is no reason to go on without it here.
-    config.kv.timeout_ms = 5_000;
 }
 
 impl TestApp {
@@ -83,6 +75,17 @@ impl TestApp {
         Self { app, ctx, sandbox, url, services, folder, finished: false, writes: StaffWrites::default() }
     }
 
+    /// Is the database a server, MySQL or MariaDB?
+    pub fn has_server(&self) -> bool {
+        !self.ctx.config.database.url.starts_with("sqlite:")
+    }
+
+    /// For a connection of the test's own, beside those of the shop.
+    pub fn database_url(&self) -> String {
+        let url = &self.ctx.config.database.url;
+        if self.has_server() { format!("{url}?ssl-mode=DISABLED") } else { url.clone() }
+    }
+
     /// What the shop's database holds: on SQLite all that it ever wrote, its journal included.
     pub async fn stored(&self) -> Stored {
         if let Some(texts) = self.services.stored_texts().await {
@@ -108,12 +111,29 @@ impl TestApp {
         let mut quiet = 0;
         for _ in 0..500 {
             let done = self.app.tick().await.expect("background work") + self.sandbox.tick().await;
-            quiet = if done == 0 { quiet + 1 } else { 0 };
+            let arrived = self.messages_arrive().await;
+            quiet = if done + arrived == 0 { quiet + 1 } else { 0 };
             if quiet == 2 {
                 return;
             }
         }
         panic!("background work does not come to rest");
+    }
+
+    /// Waits until what a broker carries has arrived. Answers how often it had to look again.
+    async fn messages_arrive(&self) -> usize {
+        if self.ctx.config.bus.backend == BusBackend::Embedded {
+            return 0;
+        }
+        let mut looks = 0;
+        let arrived = tokio::time::timeout(MESSAGE_PATIENCE, async {
+            while self.ctx.bus.in_flight(&self.ctx).await.expect("the outbox") > 0 {
+                looks += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        arrived.await.expect("every message arrives");
+        looks
     }
 
     /// Moves the clock.
@@ -177,7 +197,7 @@ impl TestApp {
         self.finished = true;
         self.check_audit().await;
         self.check().await;
-        self.services.give_back().await;
+        self.services.give_back();
     }
 }
 

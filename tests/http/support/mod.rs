@@ -2,6 +2,8 @@
 
 mod app;
 mod client;
+mod databases;
+mod gate;
 mod money;
 mod notice;
 mod services;
@@ -11,6 +13,7 @@ mod story;
 
 pub use app::{ADMIN_PASSWORD, START_MS, TestApp, fresh_config, serve};
 pub use client::{Answer, Client, fresh_key};
+pub use databases::{Database, database_server};
 pub use money::minor;
 pub use notice::{PAYMENT_CALLBACK, REFUND_CALLBACK, paid};
 pub use shop_floor::{Clerk, HUBIN, WULIN, money};

@@ -2,9 +2,20 @@
 //! `tests/services` does. Each TestApp has a corner of its own in each of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use minimall::config::{Config, DatabaseTls};
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use minimall::app::App;
+use minimall::config::{BusBackend, Config, KvBackend};
+use minimall::kernel::Clock;
+use minimall::platform::bus::BusState;
+use minimall::platform::ctx::Ctx;
+use tokio::sync::OnceCell;
+
+use super::app::START_MS;
+use super::databases::{self, Database};
+
+/// How long the broker's first queues may take: the client asks for them every 20 s.
+const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The corners of one TestApp. Those of a test that failed stay, for somebody to look at.
 pub struct Services {
@@ -15,21 +26,20 @@ impl Services {
     /// Points a configuration at the services that there are.
     pub async fn take(config: &mut Config) -> Self {
         let database = match std::env::var("MINIMALL_TEST_MYSQL") {
-            Ok(server) => Some(Database::create(&server).await),
+            Ok(server) => Some(databases::take(config, &server).await),
             Err(_) => None,
         };
+        use_broker(config).await;
         if let Some(database) = &database {
-            config.database.url = database.url();
-            config.database.connections = 12;
-            config.database.tls = DatabaseTls::Off;
+            database.configure(config);
         }
         Self { database }
     }
 
-    /// Takes away what was made.
-    pub async fn give_back(&self) {
-        if let Some(database) = &self.database {
-            database.drop().await;
+    /// What was taken is for others.
+    pub fn give_back(&mut self) {
+        if let Some(database) = self.database.take() {
+            databases::give_back(database);
         }
     }
 
@@ -42,59 +52,49 @@ impl Services {
     }
 }
 
-/// A database of its own on the server.
-struct Database {
-    server: String,
-    name: String,
+/// With `MINIMALL_TEST_REDIS`, the URL of a Redis, everybody keeps their entries there, under a prefix of their own.
+pub fn use_redis(config: &mut Config) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let Ok(url) = std::env::var("MINIMALL_TEST_REDIS") else { return };
+    config.kv.backend = KvBackend::Redis;
+    config.kv.urls = vec![url];
+    // Of this run, too: the tests' clock always begins at the same moment.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    config.kv.key_prefix = format!("t{}.{}.{number}:", Clock::system().now_ms(), std::process::id());
+    // A busy machine is no reason to go on without it here.
+    config.kv.timeout_ms = 5_000;
 }
 
-impl Database {
-    async fn create(server: &str) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let database = Self {
-            server: server.to_owned(),
-            name: format!("minimall_test_{}_{number}", std::process::id()),
-        };
-        database.execute("CREATE DATABASE {} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin").await;
-        database
-    }
+/// Suites whose events travel through the broker of `MINIMALL_TEST_ROCKETMQ`, the address of its name server: what
+/// they are about is what events do. The others would only wait for it.
+const ON_BROKER: [&str; 6] = ["cancel::", "coupons::", "failures::", "login::", "messages::", "refunds::"];
 
-    async fn drop(&self) {
-        self.execute("DROP DATABASE {}").await;
+/// Consumers wait many seconds for their first queues, so all shops of this process share one connection: under a
+/// clock that is moved by hand each tells its messages apart by a random namespace.
+async fn use_broker(config: &mut Config) {
+    /// Somebody who stays, so that the connection does.
+    static CONNECTED: OnceCell<Ctx> = OnceCell::const_new();
+    let Ok(name_server) = std::env::var("MINIMALL_TEST_ROCKETMQ") else { return };
+    // A test's thread has its name.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    if !ON_BROKER.iter().any(|suite| test.starts_with(suite)) {
+        return;
     }
+    config.bus.backend = BusBackend::Rocketmq;
+    config.bus.name_server = name_server;
+    config.bus.topic_prefix = format!("http-{}", std::process::id());
+    CONNECTED.get_or_init(|| connect(config.clone())).await;
+}
 
-    fn url(&self) -> String {
-        format!("{}/{}", self.server, self.name)
-    }
-
-    async fn connect(url: &str) -> AnyConnection {
-        sqlx::any::install_default_drivers();
-        AnyConnection::connect(&format!("{url}?ssl-mode=DISABLED"))
-            .await
-            .expect("the server of MINIMALL_TEST_MYSQL")
-    }
-
-    /// Executes a statement about this database, `{}`.
-    async fn execute(&self, statement: &str) {
-        let statement = statement.replace("{}", &self.name);
-        let mut conn = Self::connect(&self.server).await;
-        conn.execute(AssertSqlSafe(statement)).await.expect("the statement runs");
-    }
-
-    async fn texts(&self) -> Vec<u8> {
-        let mut conn = Self::connect(&self.url()).await;
-        let columns = "SELECT table_name, column_name FROM information_schema.columns \
-                       WHERE table_schema = DATABASE() AND data_type IN ('varchar', 'text', 'mediumtext')";
-        let columns: Vec<(String, String)> =
-            sqlx::query_as(columns).fetch_all(&mut conn).await.expect("the columns");
-        let mut texts = Vec::new();
-        for (table, column) in columns {
-            let all = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL");
-            let rows: Vec<(String,)> =
-                sqlx::query_as(AssertSqlSafe(all)).fetch_all(&mut conn).await.expect("the texts");
-            texts.extend(rows.into_iter().flat_map(|(text,)| (text + "\n").into_bytes()));
+async fn connect(config: Config) -> Ctx {
+    let ctx = App::context(config, Clock::manual(START_MS)).await.expect("the ports open");
+    ctx.bus.subscribe(&ctx, vec![]);
+    let connected = tokio::time::timeout(BROKER_PATIENCE, async {
+        while ctx.bus.state() != BusState::Up {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        texts
-    }
+    });
+    connected.await.expect("the broker of MINIMALL_TEST_ROCKETMQ");
+    ctx
 }
