@@ -42,6 +42,7 @@ pub const TOPICS: &[(&str, Kind)] = &[
     ("sessions", Kind::Broadcast),
     ("stores", Kind::Broadcast),
     ("caches", Kind::Broadcast),
+    ("feed", Kind::Broadcast),
     ("orders", Kind::Fifo),
     ("order-deadlines", Kind::Timed),
     ("refunds", Kind::Half),

@@ -16,6 +16,7 @@ identity NORMAL
 sessions NORMAL
 stores NORMAL
 caches NORMAL
+feed NORMAL
 orders FIFO
 order-deadlines DELAY
 refunds TRANSACTION

@@ -86,6 +86,7 @@ impl AdminPaymentsApi {
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/payments", method = "get", operation_id = "listPayments")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list_payments(
         &self,
         auth: StaffAuth,

@@ -158,13 +158,15 @@ impl Inbox {
             false => due,
         };
         let mut running: FuturesUnordered<_> = ours.iter().map(|notice| self.settle(ctx, notice)).collect();
+        let mut tried = 0;
         while let Some(result) = running.next().await {
-            // The others in flight are not dropped for it; this one is due again when its lease ends.
-            if let Err(failure) = result {
-                tracing::error!("a notice was neither settled nor put off: {failure}");
+            match result {
+                Ok(()) => tried += 1,
+                // The others in flight are not dropped for it; this one is due again when its lease ends.
+                Err(failure) => tracing::error!("a notice was neither settled nor put off: {failure}"),
             }
         }
-        Ok(ours.len())
+        Ok(tried)
     }
 
     /// When the next notice is due.

@@ -173,7 +173,7 @@ async fn a_server_that_leaves_says_so_and_still_answers_with_the_last_word_of_ea
     let ready = app.client().get("/readyz").await;
     assert_eq!((ready.status, &ready.body["status"]), (503, &json!("stopping")));
     assert_eq!(ready.body["dependencies"]["database"], "ok");
-    let answer = app.client().get("/api/v1/stores").await;
+    let answer = app.client().get("/healthz").await;
     assert_eq!((answer.status, &answer.headers["connection"]), (200, &"close".parse().expect("a value")));
     app.finish().await;
 }

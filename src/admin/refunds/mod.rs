@@ -59,6 +59,7 @@ impl AdminRefundsApi {
     ///
     /// Errors: `unauthenticated`, `invalid_request`.
     #[oai(path = "/refunds", method = "get", operation_id = "listAllRefunds")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list_refunds(
         &self,
         auth: StaffAuth,
