@@ -8,10 +8,12 @@ use crate::support::{Client, SKU, TestApp, text};
 impl TestApp {
     /// From now on this statement fails for the rows that fit, as if their page of the disk were gone.
     async fn break_rows(&self, statement: &str, rows: &str) {
-        self.execute(&format!(
-            "CREATE TRIGGER broken BEFORE {statement} WHEN {rows} BEGIN SELECT RAISE(ABORT, 'a broken page'); END"
-        ))
-        .await;
+        let trigger = if self.has_server() {
+            format!("FOR EACH ROW IF {rows} THEN SIGNAL SQLSTATE '45000'; END IF")
+        } else {
+            format!("WHEN {rows} BEGIN SELECT RAISE(ABORT, 'a broken page'); END")
+        };
+        self.execute(&format!("CREATE TRIGGER broken BEFORE {statement} {trigger}")).await;
     }
 
     /// The disk is whole again, and leases have run out.
