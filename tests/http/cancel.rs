@@ -156,12 +156,7 @@ async fn an_order_closing_by_its_customer_that_turns_out_paid_is_held_and_refund
     let refunds = alice.refunds(&order).await;
     assert_eq!(refunds.len(), 1);
     assert_eq!(refunds[0]["amount"], order["payable"]);
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    app.sandbox_client()
-        .post(&format!("/sandbox/refunds/{number}/finish"), &json!({ "status": "SUCCESS" }))
-        .await
-        .ok();
-    app.drain().await;
+    app.channel_ends_refund("SUCCESS").await;
     let seen = alice.get_order(&order).await;
     assert_eq!((&seen["status"], &seen["on_hold"]), (&json!("CLOSED"), &json!(false)));
     assert_eq!((&seen["close_reason"], &seen["refund_status"]), (&json!("refunded"), &json!("FULL")));
@@ -187,10 +182,7 @@ async fn a_customer_who_asks_for_the_refund_of_a_held_order_first_does_not_poiso
     app.ctx.bus.set_available(true);
     app.live_through_minutes(12).await;
     assert_eq!(app.number("SELECT COUNT(*) FROM deliveries WHERE state <> 'DONE'").await, 0);
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    let finish = format!("/sandbox/refunds/{number}/finish");
-    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
-    app.drain().await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
     assert_eq!(app.coupon_status(&coupon).await, "UNUSED");
     assert_eq!(alice.refunds(&order).await.len(), 1);

@@ -367,10 +367,7 @@ async fn the_end_of_an_orphans_refund_completes_what_waited_for_it() {
     app.drain().await;
     let path = format!("/api/v1/orders/{}/confirm-receipt", order["id"].as_str().expect("an id"));
     assert_eq!(alice.client.post(&path, &json!({})).await.ok()["status"], "SHIPPED");
-    let refund = &app.channel_refunds().await[0];
-    let finish = format!("/sandbox/refunds/{}/finish", refund["out_refund_no"].as_str().expect("a number"));
-    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
-    app.drain().await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.get_order(&order).await["status"], "COMPLETED");
     app.finish_money().await;
 }

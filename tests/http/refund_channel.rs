@@ -7,13 +7,6 @@ use crate::support::{REFUND_CALLBACK, SKU, TestApp, minor};
 
 const REFUND: &str = "/v3/refund/domestic/refunds";
 
-async fn finish_at_channel(app: &TestApp, status: &str) {
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    let path = format!("/sandbox/refunds/{number}/finish");
-    app.sandbox_client().post(&path, &json!({ "status": status })).await.ok();
-    app.drain().await;
-}
-
 /// What a refund notification says.
 async fn refund_news(app: &TestApp, status: &str) -> Value {
     let refund = &app.channel_refunds().await[0];
@@ -162,7 +155,7 @@ async fn an_abnormal_refund_waits_for_a_person_until_the_channel_pays_it() {
     assert_eq!(minor(&alice.get_order(&order).await["refunded"]), 0);
     app.live_through_minutes(30).await;
     assert_eq!(app.calls(REFUND).await.iter().filter(|call| call["method"] == "POST").count(), 1);
-    finish_at_channel(&app, "SUCCESS").await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.refund_status(&order, &refund).await, "SUCCEEDED");
     assert_eq!(app.alerts("refund_manual").await, 0);
     assert_eq!(alice.get_order(&order).await["status"], "CLOSED");
@@ -251,7 +244,7 @@ async fn a_refund_notice_before_our_call_returned_settles_it_once() {
     app.drain().await;
     let submitted = "UPDATE refunds SET status = 'SUBMITTED', next_ms = next_ms + 25000";
     assert_eq!(app.execute(submitted).await, 1);
-    finish_at_channel(&app, "SUCCESS").await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.refund_status(&order, &refund).await, "SUCCEEDED");
     app.live_through_minutes(2).await;
     assert_eq!(app.moves(&order, "refund_ended").await, 1);
@@ -310,7 +303,7 @@ async fn a_refund_notice_of_another_amount_settles_nothing() {
     app.drain().await;
     assert_eq!(alice.refund_status(&order, &refund).await, "MANUAL", "people have to look");
     assert_eq!(app.alerts("notice_parked").await, 1);
-    finish_at_channel(&app, "SUCCESS").await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.refund_status(&order, &refund).await, "SUCCEEDED");
     app.finish_money().await;
 }

@@ -259,10 +259,7 @@ async fn a_refund_of_the_console_that_failed_changes_nothing() {
     let seen = alice.get_order(&order).await;
     assert_eq!((minor(&seen["refunded"]), &seen["refunds"]), (0, &json!([])));
     // What was ABNORMAL is paid out at last.
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    let finish = format!("/sandbox/refunds/{number}/finish");
-    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
-    app.drain().await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(minor(&alice.get_order(&order).await["refunded"]), 500);
     app.finish_money().await;
 }

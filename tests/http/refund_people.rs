@@ -185,10 +185,7 @@ async fn a_proposal_is_dropped_when_the_channel_pays_after_all() {
     let (first, second) = (app.member(Role::Finance, &[]).await, app.member(Role::Finance, &[]).await);
     let (order, refund) = abnormal(&app, &alice).await;
     let proposal = propose(&first, &refund, "proof").await.ok();
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    let finish = format!("/sandbox/refunds/{number}/finish");
-    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
-    app.drain().await;
+    app.channel_ends_refund("SUCCESS").await;
     assert_eq!(alice.refund_status(&order, &refund).await, "SUCCEEDED");
     confirm(&second, &proposal).await.refused(409, "proposal_decided");
     assert_eq!(second.get("/admin/v1/todo").await.ok()["proposals"], 0);
@@ -204,10 +201,7 @@ async fn money_that_the_channel_pays_after_a_proof_is_a_discrepancy() {
     let proposal = propose(&first, &refund, "proof").await.ok();
     confirm(&second, &proposal).await.ok();
     app.drain().await;
-    let number = app.channel_refunds().await[0]["out_refund_no"].as_str().expect("a number").to_owned();
-    let finish = format!("/sandbox/refunds/{number}/finish");
-    app.sandbox_client().post(&finish, &json!({ "status": "SUCCESS" })).await.ok();
-    app.drain().await;
+    let number = app.channel_ends_refund("SUCCESS").await;
     let list = first.get("/admin/v1/refund-discrepancies").await.ok();
     assert_eq!(
         (&list["items"][0]["number"], &list["items"][0]["amount"]),

@@ -69,6 +69,15 @@ impl TestApp {
         items(&self.sandbox_client().get("/sandbox/refunds").await.ok())
     }
 
+    /// The channel ends the newest refund like this, and tells the shop. Answers its number.
+    pub async fn channel_ends_refund(&self, status: &str) -> String {
+        let number = text(&self.channel_refunds().await[0], "out_refund_no");
+        let path = format!("/sandbox/refunds/{number}/finish");
+        self.sandbox_client().post(&path, &json!({ "status": status })).await.ok();
+        self.drain().await;
+        number
+    }
+
     /// The messages that a phone received through WeChat.
     pub async fn messages(&self, user: &User) -> Vec<Value> {
         items(&self.sandbox_client().get(&format!("/sandbox/messages?openid={}", user.openid)).await.ok())
