@@ -46,7 +46,7 @@ impl RedisServer {
     /// The same, with further options, which may depend on its folder and port.
     pub fn with(options: impl FnOnce(&Path, u16) -> Vec<String>) -> Self {
         let (port, folder) = (free_port(), fresh_folder());
-        let mut program = words(&["--save", "", "--appendonly", "no"]);
+        let mut program = words(&["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]);
         program.extend(words(&["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"]));
         program.extend(words(&["--dir", &folder.display().to_string()]));
         program.extend(options(&folder, port));
