@@ -67,7 +67,7 @@ async fn a_settlement_that_can_not_be_worked_on_keeps_no_other_order_from_its_en
     app.drain().await;
     app.at_wechat("UPDATE shipments SET confirm_due_ms = NULL, confirmed_ms = 1").await;
     let broken = format!("NEW.order_id = '{}'", text(&orders[0], "id"));
-    app.break_rows("UPDATE OF settle_check_ms ON shipping_uploads", &broken).await;
+    app.break_rows("UPDATE ON shipping_uploads", &broken).await;
     app.advance_minutes(12 * 24 * 60);
     app.drain().await;
     let alice = app.user("alice").await;
