@@ -242,20 +242,35 @@ where
     }
 
     async fn read_kv(&self, key: &str, there: Option<&Slot<V>>) -> Option<Slot<V>> {
-        let entry = KvEntry::parse(self.kv.get(&self.kv_key(key)).await.ok().flatten()?)?;
-        let is_dropped = entry.read_ms <= self.dropped_ms.load(Ordering::SeqCst);
-        if is_dropped || entry.version < self.floor().max(there.map_or(0, |slot| slot.version)) {
-            return None;
+        let kv_key = self.kv_key(key);
+        let known = there.filter(|slot| slot.content.lasts());
+        if let Some(slot) = known {
+            // Nearly always it is the row that is known already: what was made of it stays, and it need not travel.
+            let head = self.kv.get_start(&kv_key, HEAD_BYTES_MAX).await.ok().flatten()?;
+            let head = KvEntry::parse(head).filter(|head| self.may_serve(head, there))?;
+            if head.version == slot.version {
+                return Some(self.taken(&head, slot.content.clone()));
+            }
         }
-        let content = match there {
-            // The same row as before: what was made of it stays.
-            Some(slot) if slot.version == entry.version && slot.content.lasts() => slot.content.clone(),
-            _ if entry.present => Content::Value(Arc::new(C::decode(entry.value)?)),
-            _ => Content::Absent,
+        let entry = KvEntry::parse(self.kv.get(&kv_key).await.ok().flatten()?)?;
+        let entry = Some(entry).filter(|entry| self.may_serve(entry, there))?;
+        let content = match entry.present {
+            true => Content::Value(Arc::new(C::decode(entry.value.clone())?)),
+            false => Content::Absent,
         };
+        Some(self.taken(&entry, content))
+    }
+
+    fn may_serve(&self, entry: &KvEntry, there: Option<&Slot<V>>) -> bool {
+        entry.read_ms > self.dropped_ms.load(Ordering::SeqCst)
+            && entry.version >= self.floor().max(there.map_or(0, |slot| slot.version))
+    }
+
+    /// A slot from the kv tier.
+    fn taken(&self, entry: &KvEntry, content: Content<V>) -> Slot<V> {
         let now_ms = self.clock.now_ms();
         self.metrics.cache_read(self.name, "kv", now_ms - entry.read_ms);
-        Some(Slot { version: entry.version, read_ms: entry.read_ms, checked_ms: now_ms, content })
+        Slot { version: entry.version, read_ms: entry.read_ms, checked_ms: now_ms, content }
     }
 
     async fn write_kv(&self, key: &str, row: &Versioned<V>, read_ms: Millis) {

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use sqlx::FromRow;
 
 use super::alerts;
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Conn, Tx, Work, changed, inserted};
+use super::worker::side_by_side;
 use crate::kernel::{Cursor, Failure, InboxId, Limit, Millis, Page, Result, codes, minute_ms};
 use crate::telemetry;
 
@@ -157,16 +156,9 @@ impl Inbox {
             true => claim(ctx, due).await?,
             false => due,
         };
-        let mut running: FuturesUnordered<_> = ours.iter().map(|notice| self.settle(ctx, notice)).collect();
-        let mut tried = 0;
-        while let Some(result) = running.next().await {
-            match result {
-                Ok(()) => tried += 1,
-                // The others in flight are not dropped for it; this one is due again when its lease ends.
-                Err(failure) => tracing::error!("a notice was neither settled nor put off: {failure}"),
-            }
-        }
-        Ok(tried)
+        let settling = async |notice| self.settle(ctx, notice).await.map(|()| true);
+        let work = ours.iter().map(|notice| (notice.id.as_str(), settling(notice))).collect();
+        Ok(side_by_side("the notice", work).await)
     }
 
     /// When the next notice is due.

@@ -35,6 +35,12 @@ async fn stores_and_deletes(kv: &Kv) {
         kv.put("a", value, MINUTE_MS).await.expect("kv answers");
         assert_eq!(get(kv, "a").await.as_deref(), Some(value));
     }
+    // The start of a value, never more than there is.
+    kv.put("a", b"one two", MINUTE_MS).await.expect("kv answers");
+    for (bytes_max, start) in [(3, &b"one"[..]), (7, b"one two"), (60, b"one two")] {
+        assert_eq!(kv.get_start("a", bytes_max).await.expect("kv answers").as_deref(), Some(start));
+    }
+    assert_eq!(kv.get_start("never", 3).await.expect("kv answers"), None);
     // Keys of all shards, if there are any.
     for n in 0..50 {
         kv.put(&format!("many:{n}"), format!("{n}").as_bytes(), MINUTE_MS).await.expect("kv answers");
@@ -54,6 +60,7 @@ async fn expires_by_our_clock(kv: &Kv, clock: &Clock) {
     assert!(get(kv, "e").await.is_some());
     clock.advance(1);
     assert_eq!(get(kv, "e").await, None);
+    assert_eq!(kv.get_start("e", 1).await.expect("kv answers"), None);
     clock.advance(MINUTE_MS);
     assert_eq!(get(kv, "f").await, None);
     // What has expired keeps nobody out, whatever its version.

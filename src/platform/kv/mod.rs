@@ -93,6 +93,23 @@ impl Kv {
         .await
     }
 
+    /// The first bytes of a value, at most so many: enough to see whether it is the one that is known already.
+    ///
+    /// # Errors
+    /// The tier does not answer.
+    pub async fn get_start(&self, key: &str, bytes_max: usize) -> Result<Option<Bytes>, KvDown> {
+        self.measured("get_start", async {
+            match &self.backend {
+                Backend::Embedded(embedded) => {
+                    let value = embedded.get(key).await;
+                    Ok(value.map(|value| value.slice(..bytes_max.min(value.len()))))
+                }
+                Backend::Redis(redis) => redis.get_start(key, bytes_max).await,
+            }
+        })
+        .await
+    }
+
     /// # Errors
     /// The tier does not answer.
     pub async fn put(&self, key: &str, bytes: &[u8], ttl_ms: Millis) -> Result<(), KvDown> {

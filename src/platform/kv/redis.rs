@@ -70,6 +70,17 @@ impl Redis {
         Ok(entry.and_then(|entry| value(entry, self.0.clock.now_ms())))
     }
 
+    pub async fn get_start(&self, key: &str, bytes_max: usize) -> Result<Option<Bytes>, Failed> {
+        let last = HEAD_BYTES_MAX + bytes_max - 1;
+        let get = |key: String, mut connection| async move {
+            cmd("GETRANGE").arg(key).arg(0).arg(last).query_async::<Vec<u8>>(&mut connection).await
+        };
+        // Of a key that is not there it is empty, which is no entry.
+        let entry = self.0.link.call(key, get).await?;
+        let value = value(entry, self.0.clock.now_ms());
+        Ok(value.map(|value| value.slice(..bytes_max.min(value.len()))))
+    }
+
     pub async fn put(&self, key: &str, bytes: &[u8], ttl_ms: Millis) -> Result<(), Failed> {
         let entry = self.entry(0, bytes, ttl_ms);
         let put = |key: String, mut connection| async move {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use minimall::app::App;
-use minimall::config::Config;
+use minimall::config::{BusBackend, Config};
 use minimall::kernel::{Clock, Millis};
 use minimall::platform::ctx::Ctx;
 use minimall::sandbox::Sandbox;
@@ -19,6 +20,8 @@ use super::services::{Services, use_redis};
 
 /// Saturday, 2026-03-14, 10:00 in Hangzhou: the demo's stores are open.
 pub const START_MS: Millis = 1_773_453_600_000;
+/// How long a message may be on its way: past the broker's check-back of a half message.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(60);
 pub const ADMIN_PASSWORD: &str = "west-lake-tour-2026";
 
 pub struct TestApp {
@@ -108,12 +111,29 @@ impl TestApp {
         let mut quiet = 0;
         for _ in 0..500 {
             let done = self.app.tick().await.expect("background work") + self.sandbox.tick().await;
-            quiet = if done == 0 { quiet + 1 } else { 0 };
+            let arrived = self.messages_arrive().await;
+            quiet = if done + arrived == 0 { quiet + 1 } else { 0 };
             if quiet == 2 {
                 return;
             }
         }
         panic!("background work does not come to rest");
+    }
+
+    /// Waits until what a broker carries has arrived. Answers how often it had to look again.
+    async fn messages_arrive(&self) -> usize {
+        if self.ctx.config.bus.backend == BusBackend::Embedded {
+            return 0;
+        }
+        let mut looks = 0;
+        let arrived = tokio::time::timeout(MESSAGE_PATIENCE, async {
+            while self.ctx.bus.in_flight(&self.ctx).await.expect("the outbox") > 0 {
+                looks += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        arrived.await.expect("every message arrives");
+        looks
     }
 
     /// Moves the clock.

@@ -2,11 +2,20 @@
 //! `tests/services` does. Each TestApp has a corner of its own in each of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use minimall::config::{Config, KvBackend};
+use minimall::app::App;
+use minimall::config::{BusBackend, Config, KvBackend};
 use minimall::kernel::Clock;
+use minimall::platform::bus::BusState;
+use minimall::platform::ctx::Ctx;
+use tokio::sync::OnceCell;
 
+use super::app::START_MS;
 use super::databases::{self, Database};
+
+/// How long the broker's first queues may take: the client asks for them every 20 s.
+const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The corners of one TestApp. Those of a test that failed stay, for somebody to look at.
 pub struct Services {
@@ -20,6 +29,7 @@ impl Services {
             Ok(server) => Some(databases::take(config, &server).await),
             Err(_) => None,
         };
+        use_broker(config).await;
         if let Some(database) = &database {
             database.configure(config);
         }
@@ -53,4 +63,38 @@ pub fn use_redis(config: &mut Config) {
     config.kv.key_prefix = format!("t{}.{}.{number}:", Clock::system().now_ms(), std::process::id());
     // A busy machine is no reason to go on without it here.
     config.kv.timeout_ms = 5_000;
+}
+
+/// Suites whose events travel through the broker of `MINIMALL_TEST_ROCKETMQ`, the address of its name server: what
+/// they are about is what events do. The others would only wait for it.
+const ON_BROKER: [&str; 6] = ["cancel::", "coupons::", "failures::", "login::", "messages::", "refunds::"];
+
+/// Consumers wait many seconds for their first queues, so all shops of this process share one connection: under a
+/// clock that is moved by hand each tells its messages apart by a random namespace.
+async fn use_broker(config: &mut Config) {
+    /// Somebody who stays, so that the connection does.
+    static CONNECTED: OnceCell<Ctx> = OnceCell::const_new();
+    let Ok(name_server) = std::env::var("MINIMALL_TEST_ROCKETMQ") else { return };
+    // A test's thread has its name.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    if !ON_BROKER.iter().any(|suite| test.starts_with(suite)) {
+        return;
+    }
+    config.bus.backend = BusBackend::Rocketmq;
+    config.bus.name_server = name_server;
+    config.bus.topic_prefix = format!("http-{}", std::process::id());
+    CONNECTED.get_or_init(|| connect(config.clone())).await;
+}
+
+async fn connect(config: Config) -> Ctx {
+    let ctx = App::context(config, Clock::manual(START_MS)).await.expect("the ports open");
+    ctx.bus.subscribe(&ctx, vec![]);
+    let connected = tokio::time::timeout(BROKER_PATIENCE, async {
+        while ctx.bus.state() != BusState::Up {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    connected.await.expect("the broker of MINIMALL_TEST_ROCKETMQ");
+    ctx
 }
