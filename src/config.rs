@@ -131,6 +131,7 @@ section!(Database {
     url: String,
     read_connections: u32,
     connections: u32,
+    statements: u32,
     busy_timeout_ms: u64,
     lock_wait_s: u32,
     write_timeout_ms: u64,
@@ -332,6 +333,10 @@ impl Config {
             ),
             ("refunds.return_days must be from 1 to 60", (1..=60).contains(&self.refunds.return_days)),
             ("database.connections must be from 2 to 1000", (2..=1_000).contains(&self.database.connections)),
+            (
+                "database.statements must be from 10 to 10000",
+                (10..=10_000).contains(&self.database.statements),
+            ),
             ("database.lock_wait_s must be from 1 to 60", (1..=60).contains(&self.database.lock_wait_s)),
             (
                 "database.busy_timeout_ms must be from 100 to 60000",

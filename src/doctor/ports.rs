@@ -71,6 +71,20 @@ fn look_at_server(ctx: &Ctx, server: &db::Server, round_trip: Duration, findings
         let advice = "our sessions ask for READ COMMITTED: does a proxy between us and the database undo it?";
         findings.fail("isolation", server.isolation.clone(), advice);
     }
+    let connections = i64::from(ctx.config.database.connections);
+    let statements = connections * i64::from(ctx.config.database.statements);
+    for (what, ours, theirs, variable) in [
+        ("connections", connections, server.connections_max, "max_connections"),
+        ("statements", statements, server.statements_max, "max_prepared_stmt_count"),
+    ] {
+        let detail = format!("up to {ours} of this process, the server's {variable} is {theirs}");
+        if (0..ours).contains(&theirs) {
+            let advice = "raise it on the server, above what all processes take together, or lower ours";
+            findings.fail(what, detail, advice);
+        } else {
+            findings.ok(what, detail);
+        }
+    }
     look_at_clock("clock", "the database's clock", server.clock_ahead_ms, findings);
     if ctx.config.bus.backend == BusBackend::Embedded {
         let advice = "one process alone may run like this; for several set bus.backend = \"rocketmq\"";

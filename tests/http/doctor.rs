@@ -47,6 +47,24 @@ async fn a_set_up_to_try_things_on_works_and_is_told_what_is_not_for_production(
 }
 
 #[tokio::test]
+async fn what_a_process_could_take_is_held_against_what_the_database_server_has() {
+    let app = TestApp::new().await;
+    if app.has_server() {
+        let findings = look(&app, |_| {}).await;
+        assert_eq!(level(&findings, "connections"), Level::Ok);
+        assert_eq!(level(&findings, "statements"), Level::Ok);
+        let greedy = |config: &mut Config| {
+            config.database.connections = 1_000;
+            config.database.statements = 10_000;
+        };
+        let findings = look(&app, greedy).await;
+        assert_eq!(level(&findings, "connections"), Level::Fail);
+        assert_eq!(level(&findings, "statements"), Level::Fail);
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn with_the_real_wechat_its_token_keys_and_certificates_are_tried() {
     let app = TestApp::new().await;
     // The sandbox speaks the same protocol, so it stands in for the real one.

@@ -23,6 +23,8 @@ pub struct Server {
     pub clock_ahead_ms: Millis,
     /// Connections that it takes in all.
     pub connections_max: i64,
+    /// Prepared statements that it keeps for all connections together; below zero: as many as they like.
+    pub statements_max: i64,
 }
 
 impl Db {
@@ -38,12 +40,13 @@ impl Db {
         if conn.backend_name() == "SQLite" {
             return Ok(Look { round_trip, server: None });
         }
-        let (version, collation, now_ms, connections_max): (String, String, i64, i64) = sqlx::query_as(
-            "SELECT VERSION(), @@collation_database, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED), \
-             CAST(@@max_connections AS SIGNED)",
-        )
-        .fetch_one(&mut *conn)
-        .await?;
+        let (version, collation, now_ms, connections_max, statements_max): (String, String, i64, i64, i64) =
+            sqlx::query_as(
+                "SELECT VERSION(), @@collation_database, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED), \
+             CAST(@@max_connections AS SIGNED), CAST(@@max_prepared_stmt_count AS SIGNED)",
+            )
+            .fetch_one(&mut *conn)
+            .await?;
         let clock_ahead_ms = now_ms - clock.now_ms();
         // The one is MySQL's name, the other MariaDB's.
         let (_, isolation): (String, String) = sqlx::query_as(
@@ -53,7 +56,14 @@ impl Db {
         .await?;
         Ok(Look {
             round_trip,
-            server: Some(Server { version, collation, isolation, clock_ahead_ms, connections_max }),
+            server: Some(Server {
+                version,
+                collation,
+                isolation,
+                clock_ahead_ms,
+                connections_max,
+                statements_max,
+            }),
         })
     }
 

@@ -58,6 +58,7 @@ impl Database {
     pub fn configure(&self, config: &mut Config) {
         config.database.url = self.url();
         config.database.connections = 12;
+        config.database.statements = 1_000;
         config.database.tls = DatabaseTls::Off;
     }
 
