@@ -152,12 +152,13 @@ impl Inbox {
         .bind(BATCH)
         .fetch_all(&mut *ctx.db.reader().await?)
         .await?;
-        let ours = match ctx.bus.is_shared() && !due.is_empty() {
-            true => claim(ctx, due).await?,
-            false => due,
+        let settling = async |notice: &Notice| {
+            if ctx.bus.is_shared() && !claim(ctx, notice).await? {
+                return Ok(false);
+            }
+            self.settle(ctx, notice).await.map(|()| true)
         };
-        let settling = async |notice| self.settle(ctx, notice).await.map(|()| true);
-        let work = ours.iter().map(|notice| (notice.id.as_str(), settling(notice))).collect();
+        let work = due.iter().map(|notice| (notice.id.as_str(), settling(notice))).collect();
         Ok(side_by_side("the notice", work).await)
     }
 
@@ -219,31 +220,23 @@ impl Inbox {
     }
 }
 
-/// Those of the due notices that no other node was faster to take.
-async fn claim(ctx: &Ctx, due: Vec<Notice>) -> Result<Vec<Notice>> {
+/// Takes a due notice; false: another node was faster.
+async fn claim(ctx: &Ctx, notice: &Notice) -> Result<bool> {
     let until_ms = ctx.clock.now_ms() + LEASE_MS;
-    let notices = &due;
-    let ours: Vec<bool> = ctx
-        .db
+    ctx.db
         .write(|tx| {
             Box::pin(async move {
-                let mut ours = Vec::with_capacity(notices.len());
-                for notice in notices {
-                    let claimed = sqlx::query(
-                        "UPDATE inbox SET next_ms = ? WHERE id = ? AND state = 'NEW' AND next_ms = ?",
-                    )
-                    .bind(until_ms)
-                    .bind(&notice.id)
-                    .bind(notice.next_ms)
-                    .execute(&mut **tx)
-                    .await;
-                    ours.push(changed(claimed)?);
-                }
-                Ok(ours)
+                changed(
+                    sqlx::query("UPDATE inbox SET next_ms = ? WHERE id = ? AND state = 'NEW' AND next_ms = ?")
+                        .bind(until_ms)
+                        .bind(&notice.id)
+                        .bind(notice.next_ms)
+                        .execute(&mut **tx)
+                        .await,
+                )
             })
         })
-        .await?;
-    Ok(due.into_iter().zip(ours).filter_map(|(notice, is_ours)| is_ours.then_some(notice)).collect())
+        .await
 }
 
 /// Notices that wait longer than they should.

@@ -229,6 +229,8 @@ async fn refused(
     ctx.db
         .write(|tx| {
             Box::pin(async move {
+                // Behind whoever is giving one of them a number now: it must not take them out again at once.
+                orders::hold(tx, &refund.order_id).await?;
                 let from = RefundState::Submitted;
                 match error {
                     // It may have been done: ask, and if nobody knows it, send it again under the same number.

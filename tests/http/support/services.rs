@@ -65,22 +65,14 @@ pub fn use_redis(config: &mut Config) {
     config.kv.timeout_ms = 5_000;
 }
 
-/// Suites whose events travel through the broker of `MINIMALL_TEST_ROCKETMQ`, the address of its name server: what
-/// they are about is what events do. The others would only wait for it.
-const ON_BROKER: [&str; 6] = ["cancel::", "coupons::", "failures::", "login::", "messages::", "refunds::"];
-
+/// Events travel through the broker of `MINIMALL_TEST_ROCKETMQ`, the address of its name server, where there is one.
+///
 /// Consumers wait many seconds for their first queues, so all shops of this process share one connection: under a
 /// clock that is moved by hand each tells its messages apart by a random namespace.
 async fn use_broker(config: &mut Config) {
     /// Somebody who stays, so that the connection does.
     static CONNECTED: OnceCell<Ctx> = OnceCell::const_new();
     let Ok(name_server) = std::env::var("MINIMALL_TEST_ROCKETMQ") else { return };
-    // A test's thread has its name.
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or_default();
-    if !ON_BROKER.iter().any(|suite| test.starts_with(suite)) {
-        return;
-    }
     config.bus.backend = BusBackend::Rocketmq;
     config.bus.name_server = name_server;
     config.bus.topic_prefix = format!("http-{}", std::process::id());
