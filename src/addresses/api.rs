@@ -23,7 +23,7 @@ pub struct AddressInput {
     recipient: String,
     /// A mainland mobile number of 11 digits, or `+` with country code and number. Required for a new address;
     /// when an address is changed, leaving it out keeps the number.
-    #[oai(validator(min_length = 7, max_length = 24))]
+    #[oai(validator(min_length = 7, max_length = 24, pattern = r"^\+?[0-9 -]+$"))]
     phone: Option<String>,
     #[oai(validator(min_length = 1, max_length = 40))]
     province: String,

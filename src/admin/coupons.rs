@@ -216,6 +216,7 @@ impl AdminCouponsApi {
         &self,
         _auth: StaffAuth,
         /// 1 to 100; 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,
@@ -297,6 +298,7 @@ impl AdminCouponsApi {
         /// Only coupons that stand there now.
         status: Query<Option<CouponStatus>>,
         /// 1 to 100; 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,

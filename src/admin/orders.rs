@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::identity::Phone;
 use crate::kernel::{
-    Cursor, Failure, Limit, Millis, OrderId, OrderLineId, ProductId, Result, SkuId, StoreId, UserId,
+    Cursor, Failure, Limit, Moment, OrderId, OrderLineId, ProductId, Result, SkuId, StoreId, UserId,
 };
 use crate::order_views::{self, StaffOrder, StaffOrderDetail, Wanted};
 use crate::orders::{self, Filter, Fulfilment, OrderStatus, ShipLine};
@@ -92,14 +92,6 @@ pub struct AdminOrdersApi {
     pub mini: Mini,
 }
 
-/// A time of RFC 3339 as a parameter gives it.
-pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Millis>> {
-    let parse = |text: String| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond);
-    text.map(parse)
-        .transpose()
-        .map_err(|_| Failure::invalid(name, "must be a time of RFC 3339, like 2026-03-14T02:00:00Z"))
-}
-
 #[OpenApi(prefix_path = "/admin/v1", tag = "Tag::Orders")]
 impl AdminOrdersApi {
     /// List all orders
@@ -139,9 +131,9 @@ impl AdminOrdersApi {
         #[oai(validator(min_length = 1, max_length = 64))]
         goods: Query<Option<String>>,
         /// Placed at or after this time (RFC 3339).
-        placed_from: Query<Option<String>>,
+        placed_from: Query<Option<Moment>>,
         /// Placed before this time (RFC 3339).
-        placed_until: Query<Option<String>>,
+        placed_until: Query<Option<Moment>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -162,8 +154,8 @@ impl AdminOrdersApi {
             sku: sku_id.0,
             product: product_id.0,
             goods: goods.0,
-            placed_from_ms: moment("placed_from", placed_from.0)?,
-            placed_until_ms: moment("placed_until", placed_until.0)?,
+            placed_from_ms: placed_from.0.map(|at| at.0),
+            placed_until_ms: placed_until.0.map(|at| at.0),
         };
         let code_seeker = auth.may("verifyPickup").then(|| auth.0.id.clone());
         if filter.pickup_code.is_some() && code_seeker.is_none() {

@@ -7,7 +7,6 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 
 use self::dto::{PauseForm, SeenVersion, StaffStore, StoreCreate, StoreUpdate};
-use super::orders::moment;
 use crate::kernel::{Cursor, Failure, Limit, Result, StoreId};
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{Body, Created, List, Picture, Reply, Tag};
@@ -105,7 +104,7 @@ impl StoresAdminApi {
         #[oai(example = "example_store")] store_id: Path<StoreId>,
         body: Body<PauseForm>,
     ) -> Reply<Json<StaffStore>> {
-        let until_ms = moment("/until", body.until.clone())?;
+        let until_ms = body.until.map(|at| at.0);
         let pause = Pause::parse(until_ms, self.ctx.clock.now_ms())?;
         self.set_paused(&auth, &store_id, body.version, Some(pause)).await
     }

@@ -1,10 +1,14 @@
 //! One clock, injected everywhere. Nothing else in the program reads the time.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
+
+use super::text_type;
 
 /// A point in time, or a span, in milliseconds; points are UTC since 1970.
 pub type Millis = i64;
@@ -23,6 +27,27 @@ pub const fn day_ms(n: i64) -> Millis {
 pub fn rfc3339(ms: Millis) -> String {
     jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.3}")).unwrap_or_default()
 }
+
+/// A point in time as a client writes it: RFC 3339, in any zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub Millis);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&rfc3339(self.0))
+    }
+}
+
+impl FromStr for Moment {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let at = text.parse::<jiff::Timestamp>();
+        at.map(|at| Self(at.as_millisecond()))
+            .map_err(|_| "must be a time of RFC 3339, like 2026-03-14T02:00:00Z")
+    }
+}
+
+text_type!(Moment, "Moment", poem_openapi::registry::MetaSchema::new_with_format("string", "date-time"));
 
 /// The time as this program sees it: the system's, shifted, or one that moves only by hand.
 #[derive(Clone)]

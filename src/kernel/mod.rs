@@ -10,7 +10,7 @@ pub mod qr;
 mod text;
 
 pub use actor::Actor;
-pub use clock::{Clock, Millis, day_ms, hour_ms, minute_ms, rfc3339};
+pub use clock::{Clock, Millis, Moment, day_ms, hour_ms, minute_ms, rfc3339};
 pub(crate) use failure::codes;
 pub use failure::{Code, Failure, Result, common};
 pub use id::*;

@@ -63,7 +63,9 @@ impl FromStr for Cursor {
 
 text_type!(Cursor, "Cursor", {
     let mut schema = poem_openapi::registry::MetaSchema::new("string");
-    schema.max_length = Some(200);
+    // 128 bytes in base64.
+    schema.max_length = Some(171);
+    schema.pattern = Some("^[A-Za-z0-9_-]+$".to_owned());
     schema
 });
 

@@ -14,6 +14,9 @@ use super::ctx::Ctx;
 use super::db::{BoxFuture, Conn, Tx, changed, inserted};
 use crate::kernel::{Actor, Failure, Millis, Result, common};
 
+/// What a key is made of, as the documents say it: visible ASCII.
+pub const KEY_PATTERN: &str = "^[!-~]+$";
+
 /// How long an operation that calls out may hold its key before a repeat takes over.
 const LEASE_MS: Millis = 30_000;
 

@@ -2,6 +2,7 @@
 
 mod docs;
 mod health;
+mod methods;
 mod openapi;
 
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub fn routes(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
         route = route.at("/metrics", get(health::metrics(app)));
     }
     let scope = RequestScope(app.ctx.clone());
-    let route = route.data(app.sessions.clone()).data(openapi::gate());
+    let route = methods::said(route).data(app.sessions.clone()).data(openapi::gate());
     let route = match &app.phone_origin {
         Some(origin) => with_phone(route, origin).with(scope).boxed(),
         None => route.with(scope).boxed(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use poem::http::Method;
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::notifications::NotificationsApi;
 use crate::order_views::OrderViewsApi;
 use crate::orders::OrdersApi;
 use crate::payments::PaymentsApi;
+use crate::platform::idempotency::KEY_PATTERN;
 use crate::refunds::RefundsApi;
 use crate::staff::roles::{self, Permission};
 use crate::staff::{Gate, Operation, ROLE_NOT_ALLOWED, STORES_LIMITED};
@@ -151,6 +153,14 @@ pub fn gate() -> Gate {
     Gate::new(operations, admin::scope::in_scope)
 }
 
+/// The addresses of both services, with parameters as `{name}`, and the methods that they take.
+pub fn addresses() -> impl Iterator<Item = (String, Method)> {
+    let paths = AppApis::meta().into_iter().chain(AdminApis::meta()).flat_map(|api| api.paths);
+    paths.flat_map(|path| {
+        path.operations.into_iter().map(move |operation| (path.path.clone(), operation.method))
+    })
+}
+
 fn license() -> LicenseObject {
     LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0")
 }
@@ -171,7 +181,12 @@ fn finished(spec: &str) -> String {
     let mut used = BTreeSet::new();
     for operation in operations(&mut document) {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
-        parameters.into_iter().flatten().for_each(add_example);
+        for parameter in parameters.into_iter().flatten() {
+            add_example(parameter);
+            if parameter["name"] == "Idempotency-Key" {
+                parameter["schema"]["pattern"] = json!(KEY_PATTERN);
+            }
+        }
         add_roles(operation);
         add_common_errors(operation);
         plain_names(operation);
@@ -183,7 +198,13 @@ fn finished(spec: &str) -> String {
         tags.sort_by_key(|tag| STORY.iter().position(|name| tag["name"] == **name));
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
-        schemas.values_mut().filter_map(|schema| schema.get_mut("example")).for_each(drop_nulls);
+        for schema in schemas.values_mut() {
+            if let Some(example) = schema.get_mut("example") {
+                drop_nulls(example);
+            }
+            let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+            properties.into_iter().flatten().for_each(|(name, property)| add_time(name, property));
+        }
     }
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
@@ -212,6 +233,15 @@ fn add_example(parameter: &mut Value) {
     };
     if let Some(example) = example {
         parameter["example"] = example;
+    }
+}
+
+/// A text that is named like a point in time is one: RFC 3339.
+fn add_time(name: &str, property: &mut Value) {
+    let last = name.rsplit('_').next().unwrap_or(name);
+    let is_named = matches!(last, "at" | "before" | "until") || name == "valid_from";
+    if is_named && property["type"] == "string" && property.get("pattern").is_none() {
+        property["format"] = json!("date-time");
     }
 }
 

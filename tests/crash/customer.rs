@@ -76,7 +76,7 @@ impl Customer<'_> {
         if let Some(coupon) = &self.coupon {
             wish["coupon_ids"] = json!([coupon]);
             quote = self.post("/api/v1/quotes", "quote-coupon", wish.clone()).await;
-            wish["coupon_ids"] = Value::Null;
+            wish["coupon_ids"] = json!([]);
         }
         let with_coupon = quote.is_some();
         let quote = match quote {

@@ -13,7 +13,10 @@ const PASSWORD: &str = "osmanthus in october";
 const OTHER_STORE: &str = "sto_00000000000000000000000002";
 
 async fn sign_in(client: &Client, user_name: &str, password: &str, known_token: Option<&str>) -> Answer {
-    let body = json!({ "user_name": user_name, "password": password, "known_token": known_token });
+    let mut body = json!({ "user_name": user_name, "password": password });
+    if let Some(token) = known_token {
+        body["known_token"] = json!(token);
+    }
     client.post("/admin/v1/sessions", &body).await
 }
 

@@ -30,14 +30,8 @@ async fn a_person_changes_name_and_picture_and_what_is_not_sent_stays() {
     );
     let change = json!({ "nickname": "  小林 ", "avatar": "https://cdn.example.com/a.png" });
     assert_eq!(alice.client.patch("/api/v1/me", &change).await.ok()["nickname"], "小林");
-    // A member that is null is one that was not sent.
-    for change in [json!({}), json!({ "nickname": null, "avatar": null })] {
-        let me = alice.client.patch("/api/v1/me", &change).await.ok();
-        assert_eq!(
-            (&me["nickname"], &me["avatar"]),
-            (&json!("小林"), &json!("https://cdn.example.com/a.png"))
-        );
-    }
+    let me = alice.client.patch("/api/v1/me", &json!({})).await.ok();
+    assert_eq!((&me["nickname"], &me["avatar"]), (&json!("小林"), &json!("https://cdn.example.com/a.png")));
     let bob = app.bare_user("bob").await;
     assert_eq!(bob.client.get("/api/v1/me").await.ok()["nickname"], "微信用户");
     app.finish().await;
@@ -54,6 +48,7 @@ async fn a_name_or_picture_that_cannot_be_is_refused_with_its_field() {
         (json!({ "nickname": "a\nb" }), "/nickname"),
         (json!({ "nickname": "a\u{0}b" }), "/nickname"),
         (json!({ "nickname": 7 }), "/nickname"),
+        (json!({ "nickname": null }), "/nickname"),
         (json!({ "avatar": "http://cdn.example.com/a.png" }), "/avatar"),
         (json!({ "avatar": "https://" }), "/avatar"),
         (json!({ "avatar": "https://user:word@cdn.example.com/a.png" }), "/avatar"),

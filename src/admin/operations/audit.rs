@@ -5,8 +5,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
-use crate::admin::orders::moment;
-use crate::kernel::{AuditId, Cursor, Limit, rfc3339};
+use crate::kernel::{AuditId, Cursor, Limit, Moment, rfc3339};
 use crate::platform::audit;
 use crate::platform::ctx::Ctx;
 use crate::platform::web::{List, Reply, Tag};
@@ -78,9 +77,9 @@ impl AuditApi {
         #[oai(validator(min_length = 1, max_length = 64))]
         request_id: Query<Option<String>>,
         /// At or after this time (RFC 3339).
-        from: Query<Option<String>>,
+        from: Query<Option<Moment>>,
         /// Before this time (RFC 3339).
-        until: Query<Option<String>>,
+        until: Query<Option<Moment>>,
         /// 1 to 100, 20 unless told.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -93,8 +92,8 @@ impl AuditApi {
             operation: operation.0.as_deref(),
             object: object.0.as_deref(),
             request_id: request_id.0.as_deref(),
-            from_ms: moment("from", from.0)?,
-            until_ms: moment("until", until.0)?,
+            from_ms: from.0.map(|at| at.0),
+            until_ms: until.0.map(|at| at.0),
         };
         let conn = &mut *self.ctx.db.reader().await?;
         let page = audit::list(conn, &filter, cursor.0.as_ref(), limit).await?;

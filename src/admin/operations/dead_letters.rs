@@ -204,7 +204,7 @@ impl DeadLettersApi {
         &self,
         _auth: StaffAuth,
         event_id: Path<EventId>,
-        subscription: Path<String>,
+        #[oai(validator(min_length = 1, max_length = 64))] subscription: Path<String>,
     ) -> Reply<Json<DeadLetterDetail>> {
         let conn = &mut *self.ctx.db.reader().await?;
         let letter = bus::dead_letter(conn, &event_id, &subscription).await?.into();

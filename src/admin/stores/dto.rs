@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use crate::kernel::{Currency, Failure, Money, Result, StoreId, rfc3339};
+use crate::kernel::{Currency, Failure, Moment, Money, Result, StoreId, rfc3339};
 use crate::platform::ctx::Ctx;
 use crate::stores::{EXAMPLE_SCENE, OpenHours, OpenRange, Store, StoreDetails, StoreKind, TimeOfDay};
 
@@ -154,8 +154,7 @@ pub struct PauseForm {
     pub version: i64,
     /// When it takes orders again by itself (RFC 3339), rounded up to the minute; absent: when somebody
     /// resumes it.
-    #[oai(validator(max_length = 40))]
-    pub until: Option<String>,
+    pub until: Option<Moment>,
 }
 
 impl Example for PauseForm {

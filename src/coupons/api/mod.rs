@@ -153,6 +153,7 @@ impl CouponsApi {
         /// Only coupons that stand there.
         status: Query<Option<CouponStatus>>,
         /// 1 to 100; 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,
@@ -174,6 +175,7 @@ impl CouponsApi {
         &self,
         auth: UserAuth,
         /// 1 to 100; 20 unless told.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before.
         cursor: Query<Option<Cursor>>,

@@ -15,7 +15,7 @@ use super::{Problem, schema};
 use crate::kernel::{Failure, Result, common};
 use crate::platform::ctx::Ctx;
 
-/// A JSON body of type `T`. Members that are null count as absent.
+/// A JSON body of type `T`. What need not be sent is left out; null is no value of it.
 pub struct Body<T> {
     value: T,
     raw: Value,
@@ -58,17 +58,6 @@ pub(super) async fn bounded(body: &mut RequestBody, limit: usize) -> Result<Vec<
     }
 }
 
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
-}
-
 /// The schemas that `T` uses, collected once.
 fn registry_of<T: Type + 'static>() -> Arc<Registry> {
     static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Registry>>>> = LazyLock::new(RwLock::default);
@@ -88,14 +77,13 @@ fn registry_of<T: Type + 'static>() -> Arc<Registry> {
 }
 
 fn parse<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<Body<T>> {
-    let mut raw: Value = serde_json::from_slice(bytes).map_err(|e| {
+    let raw: Value = serde_json::from_slice(bytes).map_err(|e| {
         Failure::new(&common::MALFORMED).detail(format!(
             "The body is not valid JSON: line {}, column {}.",
             e.line(),
             e.column()
         ))
     })?;
-    drop_nulls(&mut raw);
     schema::check(&raw, &T::schema_ref(), &registry_of::<T>())
         .map_err(|misfit| Failure::invalid(misfit.pointer, misfit.detail))?;
     let value = T::parse_from_json(Some(raw.clone())).map_err(|e| Failure::invalid("", e.into_message()))?;

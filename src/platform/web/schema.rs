@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use serde_json::Value;
 
+use crate::kernel::Moment;
+
 /// Where a body does not fit, and why.
 pub struct Misfit {
     /// JSON pointer (RFC 6901); empty for the body itself.
@@ -105,6 +107,11 @@ fn string(pointer: &str, text: &str, schema: &MetaSchema) -> Result<(), Misfit> 
     }
     if text.contains('\0') {
         return misfit(pointer, "must not contain a NUL character");
+    }
+    if schema.format == Some("date-time")
+        && let Err(why) = text.parse::<Moment>()
+    {
+        return misfit(pointer, why);
     }
     if schema.format == Some("date") && jiff::civil::Date::strptime("%Y-%m-%d", text).is_err() {
         return misfit(pointer, "must be a date like 2026-10-01");

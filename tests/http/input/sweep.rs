@@ -174,15 +174,19 @@ async fn every_body_names_the_field_that_is_missing_or_of_the_wrong_type() {
                 assert_eq!(problem["field"], format!("/{name}"), "{} {url}", operation.method);
             }
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-                let mut body = example.clone();
-                body[name] = match document.resolved(property)["type"].as_str() {
+                let other = match document.resolved(property)["type"].as_str() {
                     Some("object" | "array") => json!("text"),
                     Some(_) => json!({ "a": 1 }),
                     None => continue,
                 };
-                let answer = operation.ask(&client, &url, Some(&body)).await;
-                let problem = answer.refused(400, "invalid_request");
-                assert_eq!(problem["field"], format!("/{name}"), "{} {url}", operation.method);
+                // What need not be sent is left out; null is no value of it.
+                for wrong in [other, Value::Null] {
+                    let mut body = example.clone();
+                    body[name] = wrong;
+                    let answer = operation.ask(&client, &url, Some(&body)).await;
+                    let problem = answer.refused(400, "invalid_request");
+                    assert_eq!(problem["field"], format!("/{name}"), "{} {url}", operation.method);
+                }
             }
         }
     }
