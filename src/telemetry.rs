@@ -1,5 +1,6 @@
 //! Logs, metrics, and the request id that ties them together.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
@@ -67,7 +68,7 @@ impl Stopwatch {
     }
 }
 
-type Labels<const N: usize> = [(&'static str, String); N];
+type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 
 /// The program's metrics, in Prometheus text at `/metrics`.
 pub struct Metrics {
@@ -81,6 +82,10 @@ pub struct Metrics {
     kv_calls: Family<Labels<2>, Counter>,
     kv_seconds: Family<Labels<1>, Histogram>,
     gauges: Family<Labels<1>, Gauge>,
+}
+
+fn label(name: &'static str, value: impl Into<Cow<'static, str>>) -> (&'static str, Cow<'static, str>) {
+    (name, value.into())
 }
 
 fn seconds() -> Histogram {
@@ -106,7 +111,7 @@ impl Default for Metrics {
         let gauges = Family::<Labels<1>, Gauge>::default();
         // A gauge that is always 1: the type "info" is not known to everybody who reads metrics.
         let build = Family::<Labels<1>, Gauge>::default();
-        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        build.get_or_create(&[label("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "This program", build);
         registry.register("http_requests", "Requests by operation and status", http_requests.clone());
         registry.register("http_request_seconds", "Time to answer, by operation", http_seconds.clone());
@@ -153,40 +158,39 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub fn http(&self, operation: &str, status: u16, took: Duration) {
-        let operation = ("operation", operation.to_owned());
-        self.http_requests.get_or_create(&[operation.clone(), ("status", status.to_string())]).inc();
+    pub fn http(&self, operation: &'static str, status: u16, took: Duration) {
+        let operation = label("operation", operation);
+        let status = label("status", status.to_string());
+        self.http_requests.get_or_create(&[operation.clone(), status]).inc();
         self.http_seconds.get_or_create(&[operation]).observe(took.as_secs_f64());
     }
 
     /// `tier` is `local`, `kv` or `database`.
     pub fn cache_read(&self, cache: &'static str, tier: &'static str, age_ms: i64) {
-        let cache = ("cache", cache.to_owned());
-        self.cache_reads.get_or_create(&[cache.clone(), ("tier", tier.to_owned())]).inc();
+        let cache = label("cache", cache);
+        self.cache_reads.get_or_create(&[cache.clone(), label("tier", tier)]).inc();
         self.cache_age.get_or_create(&[cache]).observe(age_ms.max(0) as f64 / 1_000.0);
     }
 
     /// How often this tier answered.
     pub fn cache_reads(&self, cache: &'static str, tier: &'static str) -> u64 {
-        let labels = [("cache", cache.to_owned()), ("tier", tier.to_owned())];
-        self.cache_reads.get_or_create(&labels).get()
+        self.cache_reads.get_or_create(&[label("cache", cache), label("tier", tier)]).get()
     }
 
     pub fn delivery(&self, subscription: &str, outcome: &'static str) {
-        self.deliveries
-            .get_or_create(&[("subscription", subscription.to_owned()), ("outcome", outcome.to_owned())])
-            .inc();
+        let subscription = label("subscription", subscription.to_owned());
+        self.deliveries.get_or_create(&[subscription, label("outcome", outcome)]).inc();
     }
 
     /// `outcome` is `ok` or the kind of failure.
     pub fn outbound(&self, call: &'static str, outcome: &str) {
-        self.outbound.get_or_create(&[("call", call.to_owned()), ("outcome", outcome.to_owned())]).inc();
+        self.outbound.get_or_create(&[label("call", call), label("outcome", outcome.to_owned())]).inc();
     }
 
     /// `outcome` is `ok`, `down` or `refused`.
     pub fn kv_call(&self, call: &'static str, outcome: &'static str, took: Duration) {
         self.kv_outcome(call, outcome);
-        self.kv_seconds.get_or_create(&[("call", call.to_owned())]).observe(took.as_secs_f64());
+        self.kv_seconds.get_or_create(&[label("call", call)]).observe(took.as_secs_f64());
     }
 
     /// A value that is larger than the bound was not kept.
@@ -195,11 +199,11 @@ impl Metrics {
     }
 
     fn kv_outcome(&self, call: &'static str, outcome: &'static str) {
-        self.kv_calls.get_or_create(&[("call", call.to_owned()), ("outcome", outcome.to_owned())]).inc();
+        self.kv_calls.get_or_create(&[label("call", call), label("outcome", outcome)]).inc();
     }
 
     pub fn set(&self, what: &str, value: i64) {
-        self.gauges.get_or_create(&[("of", what.to_owned())]).set(value);
+        self.gauges.get_or_create(&[label("of", what.to_owned())]).set(value);
     }
 
     /// Prometheus text.

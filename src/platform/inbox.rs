@@ -227,12 +227,14 @@ async fn claim(ctx: &Ctx, notice: &Notice) -> Result<bool> {
         .write(|tx| {
             Box::pin(async move {
                 changed(
-                    sqlx::query("UPDATE inbox SET next_ms = ? WHERE id = ? AND state = 'NEW' AND next_ms = ?")
-                        .bind(until_ms)
-                        .bind(&notice.id)
-                        .bind(notice.next_ms)
-                        .execute(&mut **tx)
-                        .await,
+                    sqlx::query(
+                        "UPDATE inbox SET next_ms = ? WHERE id = ? AND state = 'NEW' AND next_ms = ?",
+                    )
+                    .bind(until_ms)
+                    .bind(&notice.id)
+                    .bind(notice.next_ms)
+                    .execute(&mut **tx)
+                    .await,
                 )
             })
         })

@@ -25,11 +25,11 @@ pub fn said(route: impl Endpoint + 'static) -> impl Endpoint<Output = Response> 
     route.around(move |route, request: Request| {
         let methods = methods.clone();
         async move {
-            let path = request.uri().path().to_owned();
+            let uri = request.uri().clone();
             match route.call(request).await {
                 Err(error) if error.is::<MethodNotAllowedError>() => {
                     let mut refusal = Problem(Failure::new(&common::METHOD)).into_response();
-                    refusal.headers_mut().insert(ALLOW, methods.of(&path));
+                    refusal.headers_mut().insert(ALLOW, methods.of(uri.path()));
                     Ok(refusal)
                 }
                 answer => answer.map(IntoResponse::into_response),

@@ -5,13 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Store, view};
+use super::location::Point;
+use super::{Store, StoreKind, view};
 use crate::kernel::{Millis, StoreId, minute_ms};
 
 /// All stores, by their ids, and the JSON of each up to what depends on the minute.
 pub struct Directory {
     stores: Vec<Store>,
     heads: Vec<String>,
+    /// Where one can go to them; none of the online store.
+    points: Vec<Option<Point>>,
     by_id: HashMap<StoreId, usize>,
     by_scene: HashMap<String, usize>,
     minute: RwLock<Arc<Minute>>,
@@ -31,6 +34,7 @@ impl Directory {
         let index = 0..stores.len();
         Self {
             heads: stores.iter().map(view::head).collect(),
+            points: stores.iter().map(point).collect(),
             by_id: index.clone().map(|i| (stores[i].id.clone(), i)).collect(),
             by_scene: index.map(|i| (stores[i].scene.clone(), i)).collect(),
             minute: RwLock::new(Arc::new(Minute { minute: i64::MIN, open: vec![], json: vec![] })),
@@ -56,6 +60,11 @@ impl Directory {
         self.by_scene.get(scene).copied()
     }
 
+    /// Where a store is to be gone to; none: it is online.
+    pub fn point(&self, index: usize) -> Option<Point> {
+        self.points[index]
+    }
+
     /// Who is open in this minute.
     pub fn minute(&self, now_ms: Millis) -> Arc<Minute> {
         let minute = minute_of(now_ms);
@@ -79,6 +88,10 @@ impl Directory {
         out.push_str(&minute.json[index]);
         view::close(out, distance_m);
     }
+}
+
+fn point(store: &Store) -> Option<Point> {
+    (store.kind == StoreKind::Physical).then(|| store.location().point())
 }
 
 /// Minutes since 1970.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::directory::Directory;
+use super::location::Point;
 use super::{Location, StoreKind};
 use crate::kernel::{Cursor, Failure, Limit, Millis, Page, Result, StoreId};
 
@@ -79,12 +80,20 @@ impl StoreQuery {
                 Page::cut(rows, self.limit, |(_, index)| stores[*index].id.to_string())
             }
             Order::Nearest { from, after } => {
-                let mut rows: Vec<(u32, usize)> =
-                    wanted.map(|index| (distance_m(directory, index, *from), index)).collect();
+                let here = from.point();
+                let metres_to = |there: Point| here.metres_to(there);
+                let mut rows: Vec<(u32, usize)> = wanted
+                    .map(|index| (directory.point(index).map_or(NOWHERE_M, metres_to), index))
+                    .collect();
                 if let Some((metres, id)) = after {
                     rows.retain(|(m, index)| (*m, &stores[*index].id) > (*metres, id));
                 }
-                // The index follows the id, so ties are in the order of ids.
+                // The index follows the id, so ties are in the order of ids. What is behind the page stays unsorted.
+                let page = self.limit.and_one() as usize;
+                if rows.len() > page {
+                    rows.select_nth_unstable(page - 1);
+                    rows.truncate(page);
+                }
                 rows.sort_unstable();
                 Page::cut(rows, self.limit, |(metres, index)| {
                     format!("{}:{}:{metres}:{}", from.lat, from.lng, stores[*index].id)
@@ -105,14 +114,6 @@ impl StoreQuery {
         }
         out.push('}');
         out.into()
-    }
-}
-
-fn distance_m(directory: &Directory, index: usize, from: Location) -> u32 {
-    let store = &directory.stores()[index];
-    match store.kind {
-        StoreKind::Physical => from.metres_to(store.location()),
-        StoreKind::Online => NOWHERE_M,
     }
 }
 

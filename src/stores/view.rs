@@ -1,5 +1,7 @@
 //! A store as the app sees it, and the same as bytes: what never changes under one version, made once.
 
+use std::fmt::Write;
+
 use poem_openapi::Object;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
@@ -111,8 +113,8 @@ pub fn moment(store: &Store, at_ms: Millis) -> String {
 /// What depends on the request, and the end.
 pub fn close(out: &mut String, distance_m: Option<u32>) {
     if let Some(metres) = distance_m {
-        out.push_str(r#","distance_m":"#);
-        out.push_str(&metres.to_string());
+        // Writing into a String can't fail.
+        let _ = write!(out, r#","distance_m":{metres}"#);
     }
     out.push('}');
 }
