@@ -104,6 +104,9 @@ fn nth(like: &str, number: u64) -> String {
     format!("{prefix}_7{}{number:08}", "0".repeat(17))
 }
 
+/// Columns of a copy that are not the original's, and what they say.
+type Changes = Vec<(&'static str, String)>;
+
 /// Copies of the order with its line, its lock, its timeline, and the event of its deadline: half a day from now on.
 /// Answers the event that was copied.
 async fn fill(ctx: &Ctx, order: &str) -> String {
@@ -113,7 +116,7 @@ async fn fill(ctx: &Ctx, order: &str) -> String {
     let deadline = format!("event = 'PaymentDeadline' AND body LIKE '%{order}%'");
     let event = text(ctx, &format!("SELECT id FROM outbox WHERE {deadline}")).await;
     let due = format!("{} + {NUMBER} * 50", ctx.clock.now_ms() + 12 * 3_600_000);
-    let tables: [(&str, String, Vec<(&str, String)>); 5] = [
+    let tables: [(&str, String, Changes); 5] = [
         (
             "orders",
             format!("t.id = '{order}'"),

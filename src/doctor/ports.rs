@@ -47,8 +47,7 @@ async fn look_at_database(ctx: &Ctx, findings: &mut Findings) {
     if ctx.db.is_migrated().await {
         findings.ok("tables", "are those of this version");
     } else {
-        let advice =
-            "run `minimall migrate` (a start does it, too); a database of a newer version needs that version";
+        let advice = "run `minimall migrate` (a start does it, too)";
         findings.warn("tables", "are not those of this version", advice);
     }
 }

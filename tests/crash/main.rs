@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use minimall::kernel::Clock;
 use minimall::telemetry::Stopwatch;
 use parts::Blow;
 use tokio::sync::Mutex;
@@ -88,7 +89,7 @@ async fn round(world: &Arc<World>, seed: u64) {
 async fn nothing_that_was_acknowledged_is_lost_when_a_part_dies_or_hangs() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds = number("MINIMALL_CRASH_ROUNDS").unwrap_or(3);
-    let first = number("MINIMALL_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 1_000);
+    let first = number("MINIMALL_CRASH_SEED").unwrap_or_else(|| Clock::system().now_ms() as u64);
     let _alone = ALONE.lock().await;
     let world = World::start().await;
     for seed in first..first + rounds {

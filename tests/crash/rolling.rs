@@ -11,7 +11,7 @@ use minimall::telemetry::Stopwatch;
 use reqwest::StatusCode;
 
 use super::parts::Part;
-use super::world::World;
+use super::world::{World, services};
 use super::{CUSTOMERS, customer, promises};
 
 /// Restarts of each part.
@@ -56,7 +56,7 @@ async fn more_writes(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_loses_nothing_and_leaves_no_answer_open() {
     let _alone = super::ALONE.lock().await;
-    if std::env::var("MINIMALL_TEST_SERVICES_DIR").is_err() {
+    if services().is_none() {
         println!("skipped: a rolling restart takes several servers, and so the services of tests/services");
         return;
     }

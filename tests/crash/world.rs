@@ -103,6 +103,13 @@ fn binary() -> String {
     std::env::var("MINIMALL_CRASH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_minimall").to_owned())
 }
 
+/// The folder of `tests/services`, if it has started all of them.
+pub fn services() -> Option<PathBuf> {
+    let all = ["MYSQL", "REDIS", "ROCKETMQ"];
+    let all = all.iter().all(|service| std::env::var_os(format!("MINIMALL_TEST_{service}")).is_some());
+    std::env::var_os("MINIMALL_TEST_SERVICES_DIR").filter(|_| all).map(PathBuf::from)
+}
+
 impl World {
     pub async fn start() -> Arc<Self> {
         sqlx::any::install_default_drivers();
@@ -113,7 +120,7 @@ impl World {
         std::fs::create_dir_all(&folder).expect("a folder");
         let sandbox_port = free_port();
         let sandbox = format!("http://127.0.0.1:{sandbox_port}");
-        let services = std::env::var("MINIMALL_TEST_SERVICES_DIR").ok().map(PathBuf::from);
+        let services = services();
         let mut settings: Vec<(String, String)> = [
             ("SANDBOX__LISTEN", format!("127.0.0.1:{sandbox_port}")),
             ("SANDBOX__DATABASE", folder.join("sandbox.sqlite").display().to_string()),

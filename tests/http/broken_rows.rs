@@ -1,9 +1,10 @@
 //! One row that can't be worked on: whatever else is due at the same moment comes to its end.
 
+use minimall::config::BusBackend;
 use minimall::sandbox::demo;
 use serde_json::{Value, json};
 
-use crate::support::{Client, SKU, TestApp, text};
+use crate::support::{Client, SKU, TestApp, items, text};
 
 impl TestApp {
     /// From now on this statement fails for the rows that fit, as if their page of the disk were gone.
@@ -120,6 +121,28 @@ async fn a_notice_that_can_not_be_worked_on_keeps_no_other_payment_from_being_ta
     app.mend_rows().await;
     for (user, order) in &orders {
         assert_eq!(user.get_order(order).await["status"], "PAID");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_can_not_be_recorded_keeps_no_other_from_its_handler() {
+    let app = TestApp::new().await;
+    // Through a broker they come as messages, and their rows are new.
+    if app.ctx.config.bus.backend == BusBackend::Embedded {
+        let users = [app.user("alice").await, app.user("bob").await, app.user("carol").await];
+        let gifts = async || {
+            let mut gifts = 0;
+            for user in &users {
+                gifts += items(&user.get("/api/v1/coupons").await.ok()).len();
+            }
+            gifts
+        };
+        app.break_rows("UPDATE ON deliveries", "NEW.event_id = (SELECT MIN(event_id) FROM deliveries)").await;
+        app.drain().await;
+        assert_eq!(gifts().await, 2, "of those whose events are whole");
+        app.mend_rows().await;
+        assert_eq!(gifts().await, 3);
     }
     app.finish().await;
 }

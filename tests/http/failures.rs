@@ -12,6 +12,23 @@ use serde_json::{Value, json};
 
 use crate::support::{ONLINE_STORE, SKU, TestApp};
 
+/// A node of the version before is started again, or comes back, when the next one has migrated already.
+#[tokio::test]
+async fn a_node_starts_beside_migrations_of_a_newer_version() {
+    let app = TestApp::new().await;
+    app.execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of a newer version', TRUE, X'00', 0)",
+    )
+    .await;
+    let node = other_node(&app, 0).await;
+    assert!(node.ctx.db.is_migrated().await);
+    // What it does not have itself is missing all the same.
+    app.execute("DELETE FROM _sqlx_migrations WHERE version = 1").await;
+    assert!(!node.ctx.db.is_migrated().await);
+    app.finish().await;
+}
+
 /// Edge case 31.
 #[tokio::test]
 async fn with_the_bus_down_orders_are_placed_and_their_events_wait() {

@@ -28,7 +28,11 @@ impl Bus {
         let mut running: FuturesUnordered<_> =
             waiting.by_ref().take(ctx.config.bus.parallel).map(|due| self.deliver(ctx, due)).collect();
         while let Some(result) = running.next().await {
-            tried += usize::from(result?);
+            match result {
+                Ok(is_ours) => tried += usize::from(is_ours),
+                // The others in flight are not dropped for it; its row is still there, and due.
+                Err(failure) => tracing::error!("a delivery was neither made nor put off: {failure}"),
+            }
             if let Some(due) = waiting.next() {
                 running.push(self.deliver(ctx, due));
             }

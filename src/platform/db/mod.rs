@@ -11,9 +11,10 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor};
 use tokio::sync::Notify;
@@ -36,7 +37,13 @@ const WRITE_TRIES: u32 = 6;
 /// How long a connection may take to roll back before it is closed, which does the same.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+/// Migrations only add, and a newer version's stay unknown to this one: it starts and runs beside them, as it must when
+/// versions change places one node after the other, or the older one comes back.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// Background work that a transaction leaves behind: it is woken after the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +210,7 @@ impl Db {
     /// Brings the tables to this version of the program. Safe to run at every start, also of several nodes.
     ///
     /// # Errors
-    /// A migration fails, or the database was written by a newer version.
+    /// A migration fails, or one that was applied is not the one that this program knows by its number.
     pub async fn migrate(&self) -> Result<()> {
         match self.backend {
             Backend::Sqlite => MIGRATIONS
@@ -214,13 +221,14 @@ impl Db {
         }
     }
 
-    /// Has the database the tables of this version of the program?
+    /// Has the database all that this version of the program needs? It may have more: of a newer version.
     pub async fn is_migrated(&self) -> bool {
-        let applied: Result<(i64,), _> =
-            sqlx::query_as("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.readers)
+        let applied: Result<Vec<(i64,)>, _> =
+            sqlx::query_as("SELECT version FROM _sqlx_migrations WHERE success")
+                .fetch_all(&self.readers)
                 .await;
-        applied.is_ok_and(|(count,)| count == MIGRATIONS.iter().count() as i64)
+        let Ok(applied) = applied else { return false };
+        MIGRATIONS.iter().all(|migration| applied.contains(&(migration.version,)))
     }
 
     /// Runs `work` in one transaction and commits it if it answers Ok. `work` may run several times (a conflict
