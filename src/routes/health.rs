@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use poem::endpoint::make_sync;
 use poem::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use poem::http::{StatusCode, Version};
 use poem::{Endpoint, IntoResponse, Request, Response, Route, endpoint::make, get};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::Surface;
+use crate::kernel::Failure;
 use crate::platform::bus::BusState;
 use crate::platform::ctx::Ctx;
+
+/// A database that has not answered by then is none to serve with.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Is this server about to stop? It still answers everything, says at `/readyz` that it is to get nothing more, and ends
 /// each connection with its answer, so that nobody sends into one that is being closed.
@@ -54,10 +60,12 @@ pub fn ready(app: &Surface) -> impl Endpoint<Output = Response> + 'static {
 }
 
 async fn readiness(ctx: &Ctx, leaving: &Leaving) -> Response {
-    let database = match ctx.db.reader().await {
-        Ok(mut conn) => sqlx::query("SELECT 1").execute(&mut *conn).await.is_ok(),
-        Err(_) => false,
-    };
+    let database = timeout(ANSWERS_WITHIN, async {
+        let mut conn = ctx.db.reader().await?;
+        sqlx::query("SELECT 1").execute(&mut *conn).await?;
+        Ok::<_, Failure>(())
+    });
+    let database = matches!(database.await, Ok(Ok(())));
     // The shop works without the kv tier, only slower, and events wait for the bus: both are named, and a node
     // without them is still ready.
     let kv = ctx.kv.get("readyz").await.is_ok();

@@ -7,14 +7,17 @@ use std::collections::HashMap;
 
 use super::sql::{self, OutboxRow};
 use super::{Bus, relay};
-use crate::kernel::{Millis, Result, hour_ms};
+use crate::kernel::{Millis, Result, day_ms, minute_ms};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Work;
 
-/// How far back a node looks when it starts.
-pub(super) const LOOK_BACK_MS: Millis = hour_ms(6);
+/// How far back a node looks when it starts: as long as a broker keeps messages.
+pub(super) const LOOK_BACK_MS: Millis = day_ms(3);
 /// How long a message may be on its way until it counts as lost.
 const LOST_AFTER_MS: Millis = 30_000;
+/// What is committed late, or by a slower clock, comes in behind the mark by so much at most, beside the time that a
+/// write may take.
+const BEHIND_MS: Millis = minute_ms(1);
 /// Events that one look reads.
 const BATCH: i64 = 500;
 
@@ -30,10 +33,12 @@ impl Bus {
         if !self.is_shared() {
             return Ok(0);
         }
+        let behind_ms = BEHIND_MS + ctx.config.database.write_timeout_ms as Millis;
+        let mark = self.0.healed.lock().map(|mark| mark.clone()).unwrap_or_default();
+        let mut mark = (mark.0 - behind_ms, String::new());
         let mut healed = 0;
         loop {
             let now_ms = ctx.clock.now_ms();
-            let mark = self.0.healed.lock().map(|mark| mark.clone()).unwrap_or_default();
             let (missing, end) = self.undelivered(ctx, mark, now_ms - LOST_AFTER_MS).await?;
             let missing = &missing;
             if !missing.is_empty() {
@@ -53,9 +58,10 @@ impl Bus {
                     .await?;
             }
             let Some(end) = end else { break };
-            if let Ok(mut mark) = self.0.healed.lock() {
-                *mark = end;
+            if let Ok(mut healed) = self.0.healed.lock() {
+                healed.clone_from(&end);
             }
+            mark = end;
         }
         if healed > 0 {
             tracing::warn!("{healed} deliveries had no message and were made from the outbox");

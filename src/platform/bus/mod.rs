@@ -60,6 +60,10 @@ text_enum! {
     }
 }
 
+/// How long a broadcast is waited for: its event is in the outbox, too.
+#[cfg(feature = "rocketmq")]
+const BROADCAST_WITHIN: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// What a handler says when it did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handled {
@@ -304,9 +308,13 @@ impl Bus {
             Backend::Embedded => {}
             #[cfg(feature = "rocketmq")]
             Backend::RocketMq(node) => {
-                if let Err(error) = node.publish(&Envelope::of_broadcast(ctx, &event)).await {
-                    tracing::warn!("{} was not broadcast, the outbox sends it later: {error}", event.name());
-                }
+                let envelope = Envelope::of_broadcast(ctx, &event);
+                let why = match tokio::time::timeout(BROADCAST_WITHIN, node.publish(&envelope)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "the broker takes its time".to_owned(),
+                };
+                tracing::warn!("{} was not broadcast, the outbox sends it later: {why}", event.name());
             }
         }
     }
