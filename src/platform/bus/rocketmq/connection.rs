@@ -245,10 +245,12 @@ impl Connection {
         let Some((bus, half)) = clients.as_ref() else { return Ok(()) };
         if self.broken.load(Ordering::SeqCst) {
             self.set_state(BusState::Down);
-            if let Some(mut producer) = self.outbox.write().await.take() {
+            // Taken out first: nobody who wants to send waits for their end.
+            let (outbox, half) = (self.outbox.write().await.take(), self.half.write().await.take());
+            if let Some(mut producer) = outbox {
                 producer.shutdown().await;
             }
-            if let Some(mut producer) = self.half.write().await.take() {
+            if let Some(mut producer) = half {
                 producer.shutdown().await;
             }
             self.broken.store(false, Ordering::SeqCst);
