@@ -134,7 +134,7 @@ async fn a_delivery_that_can_not_be_recorded_keeps_no_other_from_its_handler() {
         let gifts = async || {
             let mut gifts = 0;
             for user in &users {
-                gifts += items(&user.get("/api/v1/coupons").await.ok()).len();
+                gifts += items(&user.client.get("/api/v1/coupons").await.ok()).len();
             }
             gifts
         };
