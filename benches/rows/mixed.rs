@@ -74,7 +74,7 @@ struct Load {
     unpaid: Mutex<VecDeque<(usize, String)>>,
     paid: Mutex<VecDeque<(Instant, usize, String)>>,
     times: Mutex<[Times; KINDS.len()]>,
-    /// The first few, in words.
+    /// The first few kinds, in words.
     errors: Mutex<Vec<String>>,
     failed: AtomicU64,
     /// Requests of a kind for which there was nothing to do: a store was read in their place.
@@ -202,8 +202,9 @@ impl Load {
     fn fail(&self, kind: Kind, why: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut errors = self.errors.lock().expect("no panic");
-        if errors.len() < 5 {
-            errors.push(format!("{}: {why}", KINDS[kind as usize].1));
+        let error = format!("{}: {why}", KINDS[kind as usize].1);
+        if errors.len() < 5 && !errors.contains(&error) {
+            errors.push(error);
         }
     }
 

@@ -30,8 +30,12 @@ impl Answer<'_> {
         (200..300).contains(&self.status)
     }
 
+    /// The status, and a problem's code or else the whole body.
     pub fn text(&self) -> String {
-        format!("{}: {}", self.status, String::from_utf8_lossy(self.body))
+        match self.json()["code"].as_str() {
+            Some(code) => format!("{} {code}", self.status),
+            None => format!("{}: {}", self.status, String::from_utf8_lossy(self.body)),
+        }
     }
 }
 
