@@ -45,8 +45,8 @@ const RULES: &[(&str, &str)] = &[
         "refunds: every orphan payment has one refund of what arrived, and no other payment has one",
         "SELECT a.id FROM payment_attempts a JOIN payment_records p ON p.attempt_id = a.id WHERE a.status = 'ORPHAN' \
          AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'PaymentOrphaned' AND x.fifo_key = a.order_id \
-         AND (x.state = 'READY' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id \
-         AND d.state IN ('PENDING', 'PARKED')))) \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'refunds.orphan' \
+         AND d.state IN ('DONE', 'DISCARDED'))) \
          AND 1 <> (SELECT COUNT(*) FROM refunds r WHERE r.attempt_id = a.id AND r.kind = 'ORPHAN' \
          AND r.amount_minor = p.amount_minor) \
          UNION ALL SELECT r.id FROM refunds r JOIN payment_attempts a ON a.id = r.attempt_id \
@@ -71,17 +71,17 @@ const RULES: &[(&str, &str)] = &[
         "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.compensation_template IS NOT NULL \
          AND EXISTS (SELECT 1 FROM coupon_templates t WHERE t.id = r.compensation_template) \
          AND NOT EXISTS (SELECT 1 FROM coupons c WHERE c.source = 'refund' AND c.source_id = r.id) \
-         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state = 'READY') \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN outbox x ON x.id = d.event_id \
-         WHERE x.event = 'RefundSettled' AND d.state IN ('PENDING', 'PARKED'))",
+         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state <> 'ABORTED' \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'coupons.refund' \
+         AND d.state IN ('DONE', 'DISCARDED')))",
     ),
     (
         "refunds: a settled refund has given the coupon back if it stored so, or its event is on its way",
         "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.return_coupon = 1 \
          AND NOT EXISTS (SELECT 1 FROM coupon_moves m WHERE m.order_id = r.order_id AND m.kind = 'GIVEN_BACK') \
-         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state = 'READY') \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN outbox x ON x.id = d.event_id \
-         WHERE x.event = 'RefundSettled' AND d.state IN ('PENDING', 'PARKED'))",
+         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state <> 'ABORTED' \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'coupons.refund' \
+         AND d.state IN ('DONE', 'DISCARDED')))",
     ),
     (
         "refunds: no used coupon comes back without a settled refund that stored it",
