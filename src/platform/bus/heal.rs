@@ -58,8 +58,8 @@ impl Bus {
                     .await?;
             }
             let Some(end) = end else { break };
-            if let Ok(mut healed) = self.0.healed.lock() {
-                healed.clone_from(&end);
+            if let Ok(mut kept) = self.0.healed.lock() {
+                kept.clone_from(&end);
             }
             mark = end;
         }

@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::error::NotFoundError;
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response};
 use poem_openapi::OperationId;
@@ -87,8 +87,6 @@ fn as_problem(error: poem::Error) -> Response {
         Failure::new(&common::MEDIA_TYPE)
     } else if error.is::<NotFoundError>() {
         Failure::new(&common::NOT_FOUND)
-    } else if error.is::<MethodNotAllowedError>() {
-        Failure::new(&common::METHOD)
     } else if error.is_from_response() {
         // Ours already.
         return error.into_response();
