@@ -1,6 +1,7 @@
 //! What must be true of refunds at any moment: each rule is a query that finds no row.
 
 use crate::kernel::{Millis, Result, minute_ms};
+use crate::platform::bus;
 use crate::platform::db::{Conn, VIOLATIONS_SHOWN, violations};
 
 /// How long after its time a refund may wait for the channel before `check` calls it stuck.
@@ -42,17 +43,6 @@ const RULES: &[(&str, &str)] = &[
          AND r.status NOT IN ('SUCCEEDED', 'REJECTED', 'WITHDRAWN', 'GIVEN_UP'))",
     ),
     (
-        "refunds: every orphan payment has one refund of what arrived, and no other payment has one",
-        "SELECT a.id FROM payment_attempts a JOIN payment_records p ON p.attempt_id = a.id WHERE a.status = 'ORPHAN' \
-         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'PaymentOrphaned' AND x.fifo_key = a.order_id \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'refunds.orphan' \
-         AND d.state IN ('DONE', 'DISCARDED'))) \
-         AND 1 <> (SELECT COUNT(*) FROM refunds r WHERE r.attempt_id = a.id AND r.kind = 'ORPHAN' \
-         AND r.amount_minor = p.amount_minor) \
-         UNION ALL SELECT r.id FROM refunds r JOIN payment_attempts a ON a.id = r.attempt_id \
-         WHERE r.kind = 'ORPHAN' AND a.status <> 'ORPHAN'",
-    ),
-    (
         "refunds: a submission is the sum of its parts, and one number succeeds for a refund at most once",
         "SELECT s.id FROM refund_submissions s WHERE s.amount_minor <> (SELECT CAST(SUM(p.amount_minor) AS SIGNED) \
          FROM refund_submission_parts p WHERE p.submission_id = s.id) \
@@ -65,23 +55,6 @@ const RULES: &[(&str, &str)] = &[
          AND (o.compensation_refund IS NULL OR o.compensation_refund <> r.id) \
          UNION ALL SELECT o.id FROM orders o LEFT JOIN refunds r ON r.id = o.compensation_refund \
          WHERE o.compensation_refund IS NOT NULL AND (r.id IS NULL OR r.compensation_template IS NULL)",
-    ),
-    (
-        "refunds: a settled refund has issued the compensation that it stored, or its event is on its way",
-        "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.compensation_template IS NOT NULL \
-         AND EXISTS (SELECT 1 FROM coupon_templates t WHERE t.id = r.compensation_template) \
-         AND NOT EXISTS (SELECT 1 FROM coupons c WHERE c.source = 'refund' AND c.source_id = r.id) \
-         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state <> 'ABORTED' \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'coupons.refund' \
-         AND d.state IN ('DONE', 'DISCARDED')))",
-    ),
-    (
-        "refunds: a settled refund has given the coupon back if it stored so, or its event is on its way",
-        "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.return_coupon = 1 \
-         AND NOT EXISTS (SELECT 1 FROM coupon_moves m WHERE m.order_id = r.order_id AND m.kind = 'GIVEN_BACK') \
-         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.event = 'RefundSettled' AND x.state <> 'ABORTED' \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = 'coupons.refund' \
-         AND d.state IN ('DONE', 'DISCARDED')))",
     ),
     (
         "refunds: no used coupon comes back without a settled refund that stored it",
@@ -128,12 +101,50 @@ const RULES: &[(&str, &str)] = &[
     ),
 ];
 
+/// The rules that an event in flight excuses.
+fn unless_on_its_way() -> [(&'static str, String); 3] {
+    let orphaned = bus::on_its_way("PaymentOrphaned", "refunds.orphan", "x.fifo_key = a.order_id");
+    let settled = bus::on_its_way("RefundSettled", "coupons.refund", "INSTR(x.body, r.id) > 0");
+    [
+        (
+            "refunds: every orphan payment has one refund of what arrived, and no other payment has one",
+            format!(
+                "SELECT a.id FROM payment_attempts a JOIN payment_records p ON p.attempt_id = a.id \
+                 WHERE a.status = 'ORPHAN' AND NOT {orphaned} \
+                 AND 1 <> (SELECT COUNT(*) FROM refunds r WHERE r.attempt_id = a.id AND r.kind = 'ORPHAN' \
+                 AND r.amount_minor = p.amount_minor) \
+                 UNION ALL SELECT r.id FROM refunds r JOIN payment_attempts a ON a.id = r.attempt_id \
+                 WHERE r.kind = 'ORPHAN' AND a.status <> 'ORPHAN'"
+            ),
+        ),
+        (
+            "refunds: a settled refund has issued the compensation that it stored, or its event is on its way",
+            format!(
+                "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.compensation_template IS NOT NULL \
+                 AND EXISTS (SELECT 1 FROM coupon_templates t WHERE t.id = r.compensation_template) \
+                 AND NOT EXISTS (SELECT 1 FROM coupons c WHERE c.source = 'refund' AND c.source_id = r.id) \
+                 AND NOT {settled}"
+            ),
+        ),
+        (
+            "refunds: a settled refund has given the coupon back if it stored so, or its event is on its way",
+            format!(
+                "SELECT r.id FROM refunds r WHERE r.status = 'SUCCEEDED' AND r.return_coupon = 1 \
+                 AND NOT EXISTS (SELECT 1 FROM coupon_moves m WHERE m.order_id = r.order_id \
+                 AND m.kind = 'GIVEN_BACK') AND NOT {settled}"
+            ),
+        ),
+    ]
+}
+
 /// Runs the rules over refunds. Each comes with the ids that violate it.
 ///
 /// # Errors
 /// The database.
 pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
-    violations(conn, RULES).await
+    let mut found = violations(conn, RULES).await?;
+    found.extend(violations(conn, &unless_on_its_way()).await?);
+    Ok(found)
 }
 
 /// Refunds that are not over, as people watch them.

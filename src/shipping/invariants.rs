@@ -2,6 +2,7 @@
 
 use super::NOT_UPLOADED_ALERT;
 use crate::kernel::{Millis, Result, minute_ms};
+use crate::platform::bus;
 use crate::platform::db::{Conn, violations};
 
 /// How long an upload may be overdue, and how long after shipping there may be none yet.
@@ -13,6 +14,9 @@ const BOUND_MS: Millis = minute_ms(10);
 /// The database.
 pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static str, Vec<String>)>> {
     let before_ms = now_ms - BOUND_MS;
+    let of_order = "x.fifo_key = o.id";
+    let handed_over = bus::on_its_way("OrderCompleted", "shipping.handed-over", of_order);
+    let rest_refunded = bus::on_its_way("OrderRestRefunded", "shipping.rest-refunded", of_order);
     let rules = [
         (
             "shipping: what is in parcels is what the lines say is shipped",
@@ -22,7 +26,8 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
                 .to_owned(),
         ),
         (
-            "shipping: a shipped order that was paid through WeChat is uploaded, being uploaded, or alerted",
+            "shipping: a shipped order that was paid through WeChat is uploaded, being uploaded, or alerted, \
+             or the event that starts it is on its way",
             format!(
                 "SELECT o.id FROM orders o JOIN payment_attempts a ON a.order_id = o.id \
                  AND a.status = 'SUCCEEDED' AND a.provider = 'WECHAT_PAY' \
@@ -30,7 +35,8 @@ pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static
                  LEFT JOIN alerts w ON w.kind = '{NOT_UPLOADED_ALERT}' AND w.object = o.id AND w.closed_ms IS NULL \
                  WHERE o.shipped_ms < {before_ms} AND w.id IS NULL AND u.next_ms IS NULL \
                  AND (u.order_id IS NULL OR u.state IN ('PENDING', 'GIVEN_UP') \
-                 OR (u.state = 'ACCEPTED' AND u.all_delivered = 0))"
+                 OR (u.state = 'ACCEPTED' AND u.all_delivered = 0)) \
+                 AND NOT {handed_over} AND NOT {rest_refunded}"
             ),
         ),
         (

@@ -92,6 +92,8 @@ async fn nothing_that_was_acknowledged_is_lost_when_a_part_dies_or_hangs() {
     let first = number("MINIMALL_CRASH_SEED").unwrap_or_else(|| Clock::system().now_ms() as u64);
     let _alone = ALONE.lock().await;
     let world = World::start().await;
+    let flushed = std::env::var("MINIMALL_TEST_SYNC").map_or(true, |sync| sync == "true");
+    println!("every commit and every message is on the disk before it is answered: {flushed}");
     for seed in first..first + rounds {
         round(&world, seed).await;
     }

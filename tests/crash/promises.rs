@@ -1,18 +1,43 @@
 //! What was promised, against what is there: clients, our books, the channel's books.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use minimall::telemetry::Stopwatch;
 use serde_json::Value;
-use sqlx::AnyConnection;
-use sqlx::Connection;
+use sqlx::{AnyConnection, Connection, SqliteConnection};
 
 use super::customer::sign_in;
 use super::world::World;
 
-/// Paid and refunded in all.
-type Sums = (i64, i64);
+/// Every payment and every refund that succeeded, by the number that we gave it: fen.
+#[derive(Default, PartialEq)]
+struct Money {
+    paid: BTreeMap<String, i64>,
+    refunded: BTreeMap<String, i64>,
+}
+
+impl Money {
+    fn sums(&self) -> (i64, i64) {
+        (self.paid.values().sum(), self.refunded.values().sum())
+    }
+
+    /// What one has and the other has not, or with another amount.
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = vec![];
+        for (what, mine, theirs) in
+            [("payment", &self.paid, &other.paid), ("refund", &self.refunded, &other.refunded)]
+        {
+            for number in mine.keys().chain(theirs.keys().filter(|number| !mine.contains_key(*number))) {
+                let (mine, theirs) = (mine.get(number), theirs.get(number));
+                if mine != theirs {
+                    found.push(format!("{what} {number}: ours {mine:?}, the channel's {theirs:?}"));
+                }
+            }
+        }
+        found
+    }
+}
 
 /// How long work may take to come to rest: leases of the dead end, queues are given anew; and a payment of which the
 /// channel's notice was lost is asked for, the last time after ten minutes.
@@ -54,7 +79,7 @@ const GIVEN_UP: [(&str, &str); 3] = [
 ];
 
 struct Books {
-    sums: Sums,
+    money: Money,
     /// What is not zero of [`OPEN`] and of [`GIVEN_UP`].
     open: Vec<(&'static str, i64)>,
     given_up: Vec<(&'static str, i64)>,
@@ -63,45 +88,55 @@ struct Books {
 /// What our books say, and how much work is still on its way.
 async fn our_books(world: &World) -> Result<Books, sqlx::Error> {
     let mut conn = AnyConnection::connect(&world.database_url).await?;
-    let mut one = async |query: &'static str| -> Result<i64, sqlx::Error> {
-        let row: (Option<i64>,) = sqlx::query_as(query).fetch_one(&mut conn).await?;
-        Ok(row.0.unwrap_or_default())
+    let paid = "SELECT a.out_trade_no, p.amount_minor FROM payment_records p \
+                JOIN payment_attempts a ON a.id = p.attempt_id";
+    let refunded = "SELECT s.out_refund_no, CAST(SUM(r.amount_minor) AS SIGNED) FROM refunds r \
+                    JOIN refund_submission_parts p ON p.refund_id = r.id AND p.settled_ms IS NOT NULL \
+                    JOIN refund_submissions s ON s.id = p.submission_id \
+                    WHERE r.status = 'SUCCEEDED' GROUP BY s.out_refund_no";
+    let mut rows = async |query: &'static str| -> Result<BTreeMap<String, i64>, sqlx::Error> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(&mut conn).await?;
+        Ok(rows.into_iter().collect())
     };
-    let paid = one("SELECT CAST(SUM(amount_minor) AS SIGNED) FROM payment_records").await?;
-    let refunded = one(
-        "SELECT CAST(SUM(amount_minor) AS SIGNED) FROM refunds WHERE status = 'SUCCEEDED' AND attempt_id IS NOT NULL",
-    )
-    .await?;
+    let money = Money { paid: rows(paid).await?, refunded: rows(refunded).await? };
     let (mut open, mut given_up) = (vec![], vec![]);
     for (queries, found) in [(&OPEN[..], &mut open), (&GIVEN_UP[..], &mut given_up)] {
         for (what, query) in queries {
-            found.push((*what, one(query).await?));
+            let (count,): (i64,) = sqlx::query_as(*query).fetch_one(&mut conn).await?;
+            found.push((*what, count));
         }
         found.retain(|(_, count)| *count > 0);
     }
     conn.close().await?;
-    Ok(Books { sums: (paid, refunded), open, given_up })
+    Ok(Books { money, open, given_up })
 }
 
-/// What the channel's books say.
-async fn channel_books(world: &World) -> Sums {
-    let answer = world.http.get(world.sandbox("/sandbox/books")).send().await.expect("the sandbox answers");
-    let books: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
-    let sum = |field: &str| books[field].as_i64().expect("a sum");
-    (sum("paid"), sum("refunded"))
+/// What the channel's books say: a file of its process alone, that nothing of ours writes to.
+async fn channel_books(world: &World) -> Result<Money, sqlx::Error> {
+    let mut conn = SqliteConnection::connect(&format!("sqlite:{}?mode=ro", world.channel_file())).await?;
+    let mut rows = async |query: &'static str| -> Result<BTreeMap<String, i64>, sqlx::Error> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(query).fetch_all(&mut conn).await?;
+        Ok(rows.into_iter().collect())
+    };
+    let paid = rows("SELECT out_trade_no, total FROM payments WHERE success_ms IS NOT NULL").await?;
+    let refunded = rows("SELECT out_refund_no, amount FROM refunds WHERE state = 'SUCCESS'").await?;
+    Ok(Money { paid, refunded })
 }
 
 /// Every promise is kept: what was acknowledged is there, and both books say the same to the fen.
 pub async fn are_kept(world: &World, seed: u64, struck: &Stopwatch) {
     let stopped = struck.elapsed();
     let mut unequal;
+    let mut in_all = (0, 0);
     loop {
-        unequal = match our_books(world).await {
-            Ok(ours) => {
-                let theirs = channel_books(world).await;
+        let books = async { Ok::<_, sqlx::Error>((our_books(world).await?, channel_books(world).await?)) };
+        unequal = match books.await {
+            Ok((ours, theirs)) => {
                 assert!(ours.given_up.is_empty(), "given up: {:?}; {}", ours.given_up, world.log());
-                (!ours.open.is_empty() || ours.sums != theirs)
-                    .then(|| format!("ours {:?}, the channel's {theirs:?}, open: {:?}", ours.sums, ours.open))
+                let differences = ours.money.differences(&theirs);
+                in_all = ours.money.sums();
+                (!ours.open.is_empty() || !differences.is_empty())
+                    .then(|| format!("{differences:#?}, open: {:?}", ours.open))
             }
             Err(error) => Some(error.to_string()),
         };
@@ -110,7 +145,7 @@ pub async fn are_kept(world: &World, seed: u64, struck: &Stopwatch) {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    assert!(unequal.is_none(), "(paid, refunded): {unequal:?}; {}", world.log());
+    assert!(unequal.is_none(), "{}; {}", unequal.unwrap_or_default(), world.log());
     let quiet = struck.elapsed();
     let broken = std::mem::take(&mut *world.broken.lock().expect("no panic"));
     assert!(broken.is_empty(), "answers that say nothing: {broken:#?}; {}", world.log());
@@ -150,7 +185,7 @@ pub async fn are_kept(world: &World, seed: u64, struck: &Stopwatch) {
     }
     println!(
         "; quiet {:.1} s after the blow, {:.1} s after the load; kept: {} orders, {} payments, {} cancellations, \
-         {} refunds, {} coupons; slowest answer {:.1} s of {}",
+         {} refunds, {} coupons; both books: {} fen paid, {} fen refunded; slowest answer {:.1} s of {}",
         quiet.as_secs_f64(),
         (quiet - stopped).as_secs_f64(),
         told.orders.len(),
@@ -158,6 +193,8 @@ pub async fn are_kept(world: &World, seed: u64, struck: &Stopwatch) {
         told.cancelled.len(),
         told.refunds.len(),
         told.coupons.len(),
+        in_all.0,
+        in_all.1,
         slowest.0.as_secs_f64(),
         slowest.1.rsplit('/').next().unwrap_or_default(),
     );

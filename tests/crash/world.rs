@@ -1,6 +1,6 @@
 //! The shop under test: its processes, where they live, and what clients were told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -110,6 +110,11 @@ pub fn services() -> Option<PathBuf> {
     std::env::var_os("MINIMALL_TEST_SERVICES_DIR").filter(|_| all).map(PathBuf::from)
 }
 
+/// Where the channel keeps its books.
+fn channel_file(folder: &Path) -> String {
+    folder.join("sandbox.sqlite").display().to_string()
+}
+
 impl World {
     pub async fn start() -> Arc<Self> {
         sqlx::any::install_default_drivers();
@@ -123,7 +128,7 @@ impl World {
         let services = services();
         let mut settings: Vec<(String, String)> = [
             ("SANDBOX__LISTEN", format!("127.0.0.1:{sandbox_port}")),
-            ("SANDBOX__DATABASE", folder.join("sandbox.sqlite").display().to_string()),
+            ("SANDBOX__DATABASE", channel_file(&folder)),
             ("ADMIN__INITIAL_PASSWORD", ADMIN_PASSWORD.to_owned()),
             ("WECHAT__MODE", "live".to_owned()),
             ("WECHAT__BASE_URL", sandbox.clone()),
@@ -203,6 +208,10 @@ impl World {
 
     pub fn sandbox(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.sandbox_port)
+    }
+
+    pub fn channel_file(&self) -> String {
+        channel_file(&self.folder)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

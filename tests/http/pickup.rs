@@ -275,6 +275,28 @@ async fn a_code_is_free_for_another_order_once_its_own_has_ended() {
     app.finish_money().await;
 }
 
+#[tokio::test]
+async fn what_was_handed_over_is_told_to_wechat_once_its_event_has_arrived() {
+    let app = TestApp::new().await;
+    let (alice, clerk) = (app.user("alice").await, Clerk::of(&app).await);
+    let missed = async || {
+        let report = minimall::checks::run(&app.ctx).await.expect("the check runs");
+        report.violations().any(|found| found.rule.starts_with("shipping: a shipped order that was paid"))
+    };
+    let order = app.paid_in(&alice, WULIN, "PICKUP", &[(SKU, 1)]).await;
+    let code = alice.code(&order).await;
+    let version = clerk.verify(WULIN, &code).await.ok()["version"].clone();
+    clerk.hand_over(WULIN, &code, &version).await.ok();
+    app.advance_minutes(31);
+    assert!(!missed().await, "its event is on its way");
+    app.drain().await;
+    assert!(!missed().await);
+    app.execute("UPDATE shipping_uploads SET order_id = 'none'").await;
+    assert!(missed().await, "nothing is on its way any more, and nobody told WeChat");
+    app.execute(&format!("UPDATE shipping_uploads SET order_id = '{}'", text(&order, "id"))).await;
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_clerks_with_one_code_hand_over_once() {
     let app = TestApp::new().await;

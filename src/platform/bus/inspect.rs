@@ -61,6 +61,16 @@ macro_rules! delivery_columns {
     };
 }
 
+/// The SQL condition that an event has not reached a subscription yet: what it brings about may still be missing.
+/// `which` says of what it is, with the event's row as `x`.
+pub fn on_its_way(event: &str, subscription: &str, which: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM outbox x WHERE x.event = '{event}' AND {which} AND x.state <> 'ABORTED' \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id \
+         AND d.subscription = '{subscription}' AND d.state IN ('DONE', 'DISCARDED')))"
+    )
+}
+
 /// One event.
 ///
 /// # Errors

@@ -25,8 +25,8 @@ pub use dead_letters::{
     DeadLetter, Wanted, discard, find as dead_letter, list as dead_letters, replay, replay_many,
 };
 pub use inspect::{
-    StoredDelivery, StoredEvent, Waiting, deliveries, event, events_of_request, waiting, waiting_deliveries,
-    waiting_events,
+    StoredDelivery, StoredEvent, Waiting, deliveries, event, events_of_request, on_its_way, waiting,
+    waiting_deliveries, waiting_events,
 };
 pub use outbox::{Staged, stage};
 pub use receive::Envelope;
