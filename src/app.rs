@@ -17,9 +17,10 @@ use crate::payments::{Channel, Provider};
 use crate::platform::bus::{self, Bus, Subscription};
 use crate::platform::caches::{self, Caches, Watched, on_cache_dropped};
 use crate::platform::ctx::{Ctx, Parts};
-use crate::platform::db::{Db, Work};
+use crate::platform::db::{BoxFuture, Db, Work};
 use crate::platform::inbox::{self, Handler, Inbox};
 use crate::platform::kv::Kv;
+use crate::platform::patience::{WORK_LIMIT, within};
 use crate::platform::secrets::Secrets;
 use crate::platform::worker::Worker;
 use crate::platform::{alerts, idempotency, proposals, web};
@@ -436,18 +437,18 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
 
 /// One part that fails keeps none of the others from its turn; the first failure is the answer.
 async fn sweep(ctx: &Ctx) -> Result<usize> {
-    let parts = [
-        ("orders", orders::sweep(ctx).await),
-        ("coupons", coupons::sweep(ctx).await),
-        ("refunds", refunds::sweep(ctx).await),
-        ("staff", staff::sweep(ctx).await),
-        ("feed", feed::sweep(ctx).await),
-        ("lost messages", ctx.bus.heal(ctx).await),
-        ("what is old", forget(ctx).await),
+    let parts: [(_, BoxFuture<'_, _>); 7] = [
+        ("orders", Box::pin(orders::sweep(ctx))),
+        ("coupons", Box::pin(coupons::sweep(ctx))),
+        ("refunds", Box::pin(refunds::sweep(ctx))),
+        ("staff", Box::pin(staff::sweep(ctx))),
+        ("feed", Box::pin(feed::sweep(ctx))),
+        ("lost messages", Box::pin(ctx.bus.heal(ctx))),
+        ("what is old", Box::pin(forget(ctx))),
     ];
     let (mut done, mut first) = (0, None);
     for (what, part) in parts {
-        match part {
+        match within(WORK_LIMIT, what, part).await {
             Ok(some) => done += some,
             Err(failure) => {
                 tracing::error!("the sweep of {what} could not work: {failure}");

@@ -119,6 +119,7 @@ section!(Server {
     body_limit_kib: usize,
     drain_ms: u64,
     shutdown_grace_ms: u64,
+    request_timeout_ms: u64,
     feed_connections: usize,
 });
 section!(Log { format: LogFormat, filter: String });
@@ -323,6 +324,10 @@ impl Config {
                 (1..=10_240).contains(&self.server.body_limit_kib),
             ),
             ("server.drain_ms must be at most 60000", self.server.drain_ms <= 60_000),
+            (
+                "server.request_timeout_ms must be from 1000 to 600000",
+                (1_000..=600_000).contains(&self.server.request_timeout_ms),
+            ),
             (
                 "server.feed_connections must be from 1 to 10000",
                 (1..=10_000).contains(&self.server.feed_connections),

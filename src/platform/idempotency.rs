@@ -84,14 +84,17 @@ impl Key {
             .db
             .retrying(|| async {
                 let mut tx = ctx.db.begin().await?;
-                // First the key, then the work: two requests at once meet here, not half-way.
-                if !insert(&mut tx, self, "DONE", 0, ctx.clock.now_ms(), "").await? {
-                    return Ok(None);
-                }
-                let value = work(&mut tx).await?;
-                set_outcome(&mut tx, self, &outcome_json(&value)?).await?;
-                ctx.db.commit(tx).await?;
-                Ok(Some(value))
+                let worked = async {
+                    // First the key, then the work: two requests at once meet here, not half-way.
+                    if !insert(&mut tx, self, "DONE", 0, ctx.clock.now_ms(), "").await? {
+                        return Ok(None);
+                    }
+                    let value = work(&mut tx).await?;
+                    set_outcome(&mut tx, self, &outcome_json(&value)?).await?;
+                    Ok(Some(value))
+                };
+                let worked = worked.await;
+                ctx.db.end(tx, worked).await
             })
             .await;
         match outcome {

@@ -11,6 +11,7 @@ pub mod db;
 pub mod idempotency;
 pub mod inbox;
 pub mod kv;
+pub mod patience;
 pub mod proposals;
 pub mod secrets;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::ctx::Ctx;
 use super::db::{BoxFuture, Work};
+use super::patience::{WORK_LIMIT, within};
 use crate::kernel::{Millis, Result, minute_ms};
 
 /// The longest sleep: whatever wake-up was lost, work is looked for again.
@@ -72,13 +73,13 @@ impl Worker {
         (self.tick)(ctx).await
     }
 
-    /// Ticks until `stop` says so; a tick that has begun is finished.
+    /// Ticks until `stop` says so; a tick that has begun is finished, unless it takes too long.
     pub async fn run(&self, ctx: &Ctx, mut stop: watch::Receiver<bool>) {
         let longest_ms = if ctx.bus.is_shared() { LONGEST_REST_SHARED_MS } else { LONGEST_REST_MS };
         while !*stop.borrow() {
             let now_ms = ctx.clock.now_ms();
-            let wake_ms = match self.tick(ctx).await {
-                Ok(0) => match (self.next_due)(ctx).await {
+            let wake_ms = match within(WORK_LIMIT, self.name, self.tick(ctx)).await {
+                Ok(0) => match within(WORK_LIMIT, self.name, (self.next_due)(ctx)).await {
                     // Due, and yet nothing was done: somebody else has it.
                     Ok(Some(due_ms)) => due_ms.clamp(now_ms + SHORTEST_REST_MS, now_ms + longest_ms),
                     Ok(None) => now_ms + longest_ms,

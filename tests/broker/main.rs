@@ -14,7 +14,9 @@ use std::time::Duration;
 use minimall::events::Event;
 use minimall::kernel::{CouponTemplateId, Id, OrderId, RefundId, SessionId, UserId};
 use minimall::platform::bus::{self, BusState, Staged};
+use minimall::telemetry::Stopwatch;
 use node::{Node, Recorder, broker, eventually, prefix};
+use sqlx::{AssertSqlSafe, Executor};
 
 fn user() -> UserId {
     UserId::from_tail(&format!("{:0>26}", 7))
@@ -108,10 +110,47 @@ async fn with_the_broker_gone_the_local_transaction_is_not_begun_and_staged_even
     node.stage(&registered, Staged::Now).await;
     eventually("the bus knows that it is down", || async { node.ctx.bus.state() == BusState::Down }).await;
     assert_eq!(recorder.events(), []);
+    // Long enough for the connects that fail to be more than the client's circuit breaker allows (trap 2): it would
+    // refuse the broker for 30 s after it is back.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     broker.start().await;
-    node.ctx.bus.in_transaction(&node.ctx, &event, |_| Box::pin(async { Ok(()) })).await.ok();
+    let back = Stopwatch::start();
+    eventually("half messages are taken again", || async {
+        node.ctx.bus.in_transaction(&node.ctx, &event, |_| Box::pin(async { Ok(()) })).await.is_ok()
+    })
+    .await;
+    let took = back.elapsed();
+    assert!(took < Duration::from_secs(20), "the broker was refused for {took:?} after it was back");
+    recorder.wait_for(2).await;
+    assert!(recorder.events().contains(&registered) && recorder.events().contains(&event));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_the_broker_lost_is_delivered_by_healing() {
+    let Some(_broker) = broker() else { return };
+    let recorder = Recorder::default();
+    let node = Node::start(&prefix("lost"), "one", &recorder).await;
+    let event = Event::UserRegistered { user_id: user() };
+    let long_ago_ms = node.ctx.clock.now_ms() - 60_000;
+    node.stage(&event, Staged::Now).await;
     recorder.wait_for(1).await;
-    assert!(recorder.events().contains(&registered));
+    // As if it had been sent a minute ago, and nobody had ever got it.
+    let (ctx, forget) = (&node.ctx, "DELETE FROM deliveries");
+    let age = format!("UPDATE outbox SET expected_ms = {long_ago_ms} WHERE state = 'SENT'");
+    let lose = ctx.db.write(|tx| {
+        let age = AssertSqlSafe(age.clone());
+        Box::pin(async move {
+            tx.execute(forget).await?;
+            tx.execute(age).await?;
+            Ok(())
+        })
+    });
+    lose.await.expect("lost");
+    assert_eq!(ctx.bus.heal(ctx).await.expect("healed"), 1);
+    recorder.wait_for(2).await;
+    assert_eq!(recorder.events(), [event.clone(), event]);
+    assert_eq!(ctx.bus.heal(ctx).await.expect("nothing is lost"), 0);
     node.stop().await;
 }
 
@@ -183,6 +222,7 @@ async fn a_timed_event_comes_at_its_time_though_the_broker_was_killed_in_between
     recorder.wait_for(1).await;
     let late_ms = node.ctx.clock.now_ms() - due_ms;
     assert!(late_ms > -2_000, "{late_ms} ms is early");
+    assert!(late_ms < 30_000, "{late_ms} ms is late: the broker starts in seconds, and goes on where it was");
     assert_eq!(recorder.events(), [event]);
     node.stop().await;
 }
@@ -202,7 +242,35 @@ async fn more_handlers_wait_than_the_client_has_threads_by_default_and_none_is_r
     }
     recorder.wait_for(120).await;
     assert_eq!(tries.load(Ordering::SeqCst), 120, "a message was repeated though its handler only took time");
+    // The client's own lane runs twice as many as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (at_once, may) = (recorder.at_once.load(Ordering::SeqCst), node.ctx.config.bus.parallel);
+    assert!(at_once > 2 * cores && at_once <= may, "{at_once} handlers at once, of {may}");
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_hears_the_broadcasts_that_it_missed_and_no_older_ones() {
+    let Some(_broker) = broker() else { return };
+    let prefix = prefix("missed");
+    let (here, away) = (Recorder::default(), Recorder::default());
+    let stays = Node::start(&prefix, "stays", &here).await;
+    let goes = Node::start(&prefix, "goes", &away).await;
+    let revoked = |n: usize| Event::SessionRevoked { session_id: SessionId::from_tail(&format!("{n:0>26}")) };
+    stays.ctx.bus.broadcast(&stays.ctx, revoked(1)).await;
+    here.wait_for(1).await;
+    away.wait_for(1).await;
+    let database = goes.stop_and_keep().await;
+    stays.ctx.bus.broadcast(&stays.ctx, revoked(2)).await;
+    here.wait_for(2).await;
+    // Its caches are empty, and so is what it has heard.
+    let away = Recorder::default();
+    let back = Node::restart(&prefix, "goes", &away, database).await;
+    stays.ctx.bus.broadcast(&stays.ctx, revoked(3)).await;
+    away.wait_for(2).await;
+    assert_eq!(away.events(), [revoked(2), revoked(3)]);
+    back.stop().await;
+    stays.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

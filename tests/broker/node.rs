@@ -73,6 +73,9 @@ type Delay = dyn Fn(&Event) -> Duration + Send + Sync;
 pub struct Recorder {
     events: Arc<Mutex<Vec<Event>>>,
     pub started: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
+    /// How many handlers ran at the same moment, at most.
+    pub at_once: Arc<AtomicUsize>,
     delay: Arc<Delay>,
 }
 
@@ -85,7 +88,13 @@ impl Default for Recorder {
 impl Recorder {
     /// Its handler takes this long.
     pub fn with(delay: impl Fn(&Event) -> Duration + Send + Sync + 'static) -> Self {
-        Self { events: Arc::default(), started: Arc::default(), delay: Arc::new(delay) }
+        Self {
+            events: Arc::default(),
+            started: Arc::default(),
+            running: Arc::default(),
+            at_once: Arc::default(),
+            delay: Arc::new(delay),
+        }
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -115,7 +124,10 @@ impl Recorder {
             let recorder = recorder.clone();
             Box::pin(async move {
                 recorder.started.fetch_add(1, Ordering::SeqCst);
+                let running = 1 + recorder.running.fetch_add(1, Ordering::SeqCst);
+                recorder.at_once.fetch_max(running, Ordering::SeqCst);
                 tokio::time::sleep((recorder.delay)(&delivery.event)).await;
+                recorder.running.fetch_sub(1, Ordering::SeqCst);
                 let now_ms = ctx.clock.now_ms();
                 let first =
                     ctx.db.write(|tx| Box::pin(async move { delivery.begin(tx, now_ms).await })).await?;
@@ -173,8 +185,8 @@ impl Node {
             let ctx = ctx.clone();
             async move {
                 while !*stopped.borrow() {
-                    let done = ctx.bus.tick(&ctx).await.unwrap_or(0) + ctx.bus.heal(&ctx).await.unwrap_or(0);
-                    if done == 0 {
+                    // Without the healing of a shop, which would hide a message that never comes.
+                    if ctx.bus.tick(&ctx).await.unwrap_or(0) == 0 {
                         tokio::select! {
                             () = tokio::time::sleep(Duration::from_millis(50)) => {}
                             _ = stopped.changed() => {}

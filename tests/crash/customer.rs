@@ -31,17 +31,43 @@ pub async fn sign_in(world: &World, seed: u64, number: usize) -> Option<String> 
     None
 }
 
-struct Customer<'a> {
+pub struct Customer<'a> {
     world: &'a World,
     number: usize,
     token: String,
     turn: usize,
     seed: u64,
+    address: Value,
     /// Claimed, and not used for an order yet.
     coupon: Option<String>,
 }
 
-impl Customer<'_> {
+impl<'a> Customer<'a> {
+    /// Signed in, with an address. None: nobody answers.
+    pub async fn arrive(world: &'a World, number: usize, seed: u64) -> Option<Self> {
+        let token = sign_in(world, seed, number).await?;
+        let mut customer = Self { world, number, token, turn: 0, seed, address: Value::Null, coupon: None };
+        let known = customer.get("/api/v1/addresses").await.unwrap_or_default()["items"][0].clone();
+        customer.address = if known.is_null() {
+            let address = json!({
+                "recipient": "林小满", "phone": "13800138000", "province": "浙江省", "city": "杭州市",
+                "district": "西湖区", "detail": "文三路 100 号"
+            });
+            customer.write("/api/v1/addresses", "address", address).await.unwrap_or_default()
+        } else {
+            known
+        };
+        Some(customer)
+    }
+
+    /// Claims the coupon that everybody may have. Some: its id.
+    async fn claim(&mut self) -> Option<String> {
+        let path = format!("/api/v1/coupon-templates/{TEMPLATE}/claims");
+        let id = self.write(&path, "claim", json!({})).await?["id"].as_str()?.to_owned();
+        self.coupon = Some(id.clone());
+        Some(id)
+    }
+
     fn key(&self, what: &str) -> String {
         format!("{what}-{}-{}-{}", self.seed, self.number, self.turn)
     }
@@ -60,16 +86,17 @@ impl Customer<'_> {
         self.world.call(Method::POST, path, turn, Some(&self.token), Some((&key, &body))).await
     }
 
-    async fn get(&self, path: &str) -> Option<Value> {
+    pub async fn get(&self, path: &str) -> Option<Value> {
         self.world.call(Method::GET, path, self.number + self.turn, Some(&self.token), None).await
     }
 
     /// An order that waits for payment. The first that is dear enough takes the coupon.
-    async fn order(&mut self, address: &Value, choices: &mut Choices) -> Option<String> {
+    pub async fn order(&mut self, choices: &mut Choices) -> Option<String> {
+        self.turn += 1;
         self.get("/api/v1/stores?limit=10").await;
         let sku = world::sku(choices.next(world::SKUS));
         let mut wish = json!({
-            "store_id": STORE, "fulfilment": "DELIVERY", "address_id": address["id"],
+            "store_id": STORE, "fulfilment": "DELIVERY", "address_id": self.address["id"],
             "lines": [{ "sku_id": sku, "quantity": 1 + choices.next(2) }]
         });
         let mut quote = None;
@@ -92,7 +119,7 @@ impl Customer<'_> {
     }
 
     /// Pays at the channel. Some: the channel has said that it was paid.
-    async fn pay(&self, id: &str) -> Option<()> {
+    pub async fn pay(&self, id: &str) -> Option<()> {
         let start = json!({ "provider": "WECHAT_PAY" });
         let payment = self.write(&format!("/api/v1/orders/{id}/payments"), "pay", start).await?;
         let params = &payment["request_payment"];
@@ -106,8 +133,14 @@ impl Customer<'_> {
         paid.then_some(())
     }
 
+    /// Asks for the money back. Some: it was promised.
+    pub async fn refund(&self, id: &str) -> Option<()> {
+        let wish = json!({ "reason": "不想要了" });
+        self.write(&format!("/api/v1/orders/{id}/refunds"), "refund", wish).await.map(drop)
+    }
+
     /// The channel's notice takes a moment: a refund is asked for once it has arrived.
-    async fn is_paid(&self, id: &str) -> bool {
+    pub async fn is_paid(&self, id: &str) -> bool {
         for _ in 0..100 {
             let Some(order) = self.get(&format!("/api/v1/orders/{id}")).await else { return false };
             if order["pay_status"] == "PAID" {
@@ -122,27 +155,13 @@ impl Customer<'_> {
 /// Shops until the round stops.
 pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
     let mut choices = Choices::new(seed ^ (number as u64 + 1).wrapping_mul(0x517C_C1B7_2722_0A95));
-    let Some(token) = sign_in(&world, seed, number).await else { return };
-    let mut customer = Customer { world: &world, number, token, turn: 0, seed, coupon: None };
+    let Some(mut customer) = Customer::arrive(&world, number, seed).await else { return };
     let told = || world.told.lock().expect("no panic");
-    if let Some(coupon) =
-        customer.write(&format!("/api/v1/coupon-templates/{TEMPLATE}/claims"), "claim", json!({})).await
-        && let Some(id) = coupon["id"].as_str()
-    {
-        told().coupons.push((number, id.to_owned()));
-        customer.coupon = Some(id.to_owned());
-    }
-    let address = json!({
-        "recipient": "林小满", "phone": "13800138000", "province": "浙江省", "city": "杭州市",
-        "district": "西湖区", "detail": "文三路 100 号"
-    });
-    let mut addresses = customer.get("/api/v1/addresses").await.unwrap_or_default()["items"].clone();
-    if addresses[0]["id"].is_null() {
-        addresses = json!([customer.write("/api/v1/addresses", "address", address).await]);
+    if let Some(id) = customer.claim().await {
+        told().coupons.push((number, id));
     }
     while !world.stop.load(Ordering::SeqCst) {
-        customer.turn += 1;
-        let Some(id) = customer.order(&addresses[0], &mut choices).await else {
+        let Some(id) = customer.order(&mut choices).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -160,12 +179,8 @@ pub async fn shop(world: Arc<World>, number: usize, seed: u64) {
                     continue;
                 }
                 told().paid.push((number, id.clone()));
-                if choice == 2 && customer.is_paid(&id).await {
-                    let wish = json!({ "reason": "不想要了" });
-                    let path = format!("/api/v1/orders/{id}/refunds");
-                    if customer.write(&path, "refund", wish).await.is_some() {
-                        told().refunds.push((number, id));
-                    }
+                if choice == 2 && customer.is_paid(&id).await && customer.refund(&id).await.is_some() {
+                    told().refunds.push((number, id));
                 }
             }
         }

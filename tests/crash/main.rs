@@ -6,12 +6,14 @@
 //! Embedded, the server is killed. Beside `tests/services` the parts are two servers, a worker, the channel, MariaDB,
 //! Redis, and RocketMQ's name server and broker.
 //!
-//! Beside the rounds there is the peaceful case: `rolling.rs`, a restart of one part after the other.
+//! Beside the rounds there is the peaceful case, `rolling.rs`: a restart of one part after the other; and `half.rs`: what
+//! becomes of a refund when the broker is gone, or everybody dies, at the worst moment of all.
 //!
 //! `MINIMALL_CRASH_ROUNDS` (default 3) and `MINIMALL_CRASH_SEED` (default random, printed) repeat a run;
 //! `MINIMALL_CRASH_BINARY` takes another build of the program.
 
 mod customer;
+mod half;
 mod parts;
 mod promises;
 mod rolling;

@@ -117,6 +117,14 @@ fn channel_file(folder: &Path) -> String {
 
 impl World {
     pub async fn start() -> Arc<Self> {
+        Self::start_with(&[], std::future::ready).await
+    }
+
+    /// With settings of its own, and the shop's processes reach the database where `through` says.
+    pub async fn start_with<F: Future<Output = String>>(
+        extra: &[(&str, &str)],
+        through: impl FnOnce(String) -> F,
+    ) -> Arc<Self> {
         sqlx::any::install_default_drivers();
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
@@ -155,7 +163,10 @@ impl World {
             }
             Err(_) => (format!("sqlite:{}", folder.join("shop.sqlite").display()), None),
         };
-        set("DATABASE__URL", &database_url);
+        set("DATABASE__URL", &through(database_url.clone()).await);
+        for (key, value) in extra {
+            set(key, value);
+        }
         if let Ok(url) = std::env::var("MINIMALL_TEST_REDIS") {
             set("KV__BACKEND", "redis");
             set("KV__URLS", &url);

@@ -8,6 +8,7 @@ use super::{Bus, Delivery, DeliveryState, Handled, Place, sql, tries};
 use crate::kernel::{EventId, Millis, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Work;
+use crate::platform::patience::{WORK_LIMIT, within};
 use crate::telemetry::{request_id, with_request_id};
 
 /// Rows that one round reads.
@@ -73,7 +74,8 @@ impl Bus {
         place: Place,
         attempts: i64,
     ) -> Result<()> {
-        let outcome = self.call(ctx, id, subscription, body, created_ms, &place).await;
+        let call = self.call(ctx, id, subscription, body, created_ms, &place);
+        let outcome = within(WORK_LIMIT, subscription, call).await;
         let now_ms = ctx.clock.now_ms();
         let (label, state, next_ms, error) = match outcome {
             Ok(Handled::Done) => {

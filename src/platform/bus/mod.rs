@@ -337,10 +337,13 @@ impl Bus {
                 let row = outbox::row(ctx, event, Staged::Now)?;
                 let attempt = || async {
                     let mut tx = ctx.db.begin().await?;
-                    let value = work(&mut tx).await?;
-                    outbox::insert(&mut tx, &row).await?;
-                    ctx.db.commit(tx).await?;
-                    Ok(value)
+                    let worked = async {
+                        let value = work(&mut tx).await?;
+                        outbox::insert(&mut tx, &row).await?;
+                        Ok(value)
+                    };
+                    let worked = worked.await;
+                    ctx.db.end(tx, worked).await
                 };
                 ctx.db.retrying(attempt).await
             }

@@ -6,6 +6,7 @@ mod migrate;
 mod mysql;
 mod queries;
 mod sqlite;
+mod turns;
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -20,10 +21,14 @@ use sqlx::{Any, AnyConnection, AnyPool, Executor};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::patience::within;
 use crate::config::Database;
 use crate::kernel::{Failure, Result, common};
+use crate::telemetry::Stopwatch;
 
 pub use look::{Look, Server};
+use turns::{Turn, Turns};
+
 pub use queries::{VIOLATIONS_SHOWN, changed, execute_for, ids_for, inserted, violations};
 
 /// What a query of a feature's `sql.rs` takes: a transaction or a reading connection.
@@ -72,7 +77,7 @@ tokio::task_local! {
 
 /// A write transaction; dropped without a commit, it is rolled back. `'a` is the life of what its closure borrows.
 pub struct Tx<'a> {
-    conn: Open,
+    conn: Writing,
     wakes: [bool; Work::COUNT],
     borrows: PhantomData<&'a ()>,
 }
@@ -87,14 +92,28 @@ impl Tx<'_> {
 impl Deref for Tx<'_> {
     type Target = Conn;
     fn deref(&self) -> &Conn {
-        &self.conn
+        match &self.conn {
+            Writing::InTurn(turn) => turn,
+            Writing::BesideOthers(open) => open,
+        }
     }
 }
 
 impl DerefMut for Tx<'_> {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.conn
+        match &mut self.conn {
+            Writing::InTurn(turn) => turn,
+            Writing::BesideOthers(open) => open,
+        }
     }
+}
+
+/// Where a write happens.
+enum Writing {
+    /// SQLite: one after the other.
+    InTurn(Turn),
+    /// A server: each in a transaction of its own.
+    BesideOthers(Open),
 }
 
 /// Several reads that see one moment of the database.
@@ -120,6 +139,37 @@ impl Deref for Snapshot {
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.0
+    }
+}
+
+/// A connection that reads.
+pub struct Reader {
+    conn: PoolConnection<Any>,
+    held: Stopwatch,
+}
+
+/// Whoever held a connection for longer may have given up in the middle of an answer that never came. The pool would
+/// wait for that, and in the end have none left; so it is closed.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+impl Deref for Reader {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Reader {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.held.elapsed() > READ_LIMIT {
+            self.conn.close_on_drop();
+        }
     }
 }
 
@@ -167,10 +217,10 @@ impl Drop for Open {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Backend {
     /// A file with one writer and several readers.
-    Sqlite,
+    Sqlite(Turns),
     /// A server; writers and readers come from one pool.
     MySql,
 }
@@ -195,7 +245,8 @@ impl Db {
         sqlx::any::install_default_drivers();
         let (backend, writers, readers) = if let Some(path) = config.url.strip_prefix("sqlite:") {
             let (writer, readers) = sqlite::open(config, path.trim_start_matches("//")).await?;
-            (Backend::Sqlite, writer, readers)
+            let patience = Duration::from_millis(config.busy_timeout_ms);
+            (Backend::Sqlite(Turns::new(writer.clone(), patience)), writer, readers)
         } else if mysql::is_for(&config.url) {
             let pool = mysql::open(config).await?;
             (Backend::MySql, pool.clone(), pool)
@@ -212,8 +263,8 @@ impl Db {
     /// # Errors
     /// A migration fails, or one that was applied is not the one that this program knows by its number.
     pub async fn migrate(&self) -> Result<()> {
-        match self.backend {
-            Backend::Sqlite => MIGRATIONS
+        match &self.backend {
+            Backend::Sqlite(_) => MIGRATIONS
                 .run(&self.writers)
                 .await
                 .map_err(|e| Failure::internal("migrating the database", e)),
@@ -244,15 +295,13 @@ impl Db {
     {
         self.retrying(|| async {
             let mut tx = self.begin().await?;
-            // An early return drops the transaction, which rolls it back.
-            let value = work(&mut tx).await?;
-            self.commit(tx).await?;
-            Ok(value)
+            let worked = work(&mut tx).await;
+            self.end(tx, worked).await
         })
         .await
     }
 
-    /// Runs one attempt at a transaction, from [`Db::begin`] to [`Db::commit`], again when it did not happen for
+    /// Runs one attempt at a transaction, from [`Db::begin`] to [`Db::end`], again when it did not happen for
     /// a reason that passes.
     pub(super) async fn retrying<T, Fut>(&self, attempt: impl Fn() -> Fut) -> Result<T>
     where
@@ -275,32 +324,45 @@ impl Db {
                 sleep(Duration::from_millis(5 << tries)).await;
             }
         };
-        match timeout(self.write_timeout, trying).await {
-            Ok(ended) => ended,
-            Err(_) => Err(Failure::new(&common::UNAVAILABLE)
-                .retry_after_s(1)
-                .cause("a write took longer than database.write_timeout_ms")),
-        }
+        within(self.write_timeout, "a write", trying).await
     }
 
     pub(super) async fn begin<'a>(&self) -> Result<Tx<'a>> {
-        let statement = match self.backend {
-            Backend::Sqlite => sqlite::BEGIN,
-            Backend::MySql => mysql::BEGIN,
+        let conn = match &self.backend {
+            Backend::Sqlite(turns) => Writing::InTurn(turns.take().await?),
+            Backend::MySql => Writing::BesideOthers(Open::begin(&self.writers, mysql::BEGIN).await?),
         };
-        let conn = Open::begin(&self.writers, statement).await?;
         Ok(Tx { conn, wakes: [false; Work::COUNT], borrows: PhantomData })
     }
 
-    pub(super) async fn commit(&self, tx: Tx<'_>) -> Result<()> {
+    /// Commits what went well, and undoes what did not. Either way the answer comes when all is decided that it is
+    /// founded on: what one write refuses may be so because of another that is not committed yet.
+    pub(super) async fn end<T>(&self, tx: Tx<'_>, worked: Result<T>) -> Result<T> {
+        match worked {
+            Ok(value) => self.commit(tx).await.map(|()| value),
+            Err(failure) => {
+                if let Writing::InTurn(turn) = tx.conn {
+                    turn.undo().await?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn commit(&self, tx: Tx<'_>) -> Result<()> {
         let Tx { conn, wakes, .. } = tx;
-        conn.commit().await.map_err(|error| match mysql::is_lost(&error) {
-            // Nobody knows whether it happened, so it is not run again here; the client's repeat is safe.
-            true => Failure::new(&common::UNAVAILABLE)
-                .retry_after_s(1)
-                .cause(format!("the connection broke during a commit: {error}")),
-            false => error.into(),
-        })?;
+        match conn {
+            Writing::InTurn(turn) => turn.commit().await?,
+            Writing::BesideOthers(open) => {
+                open.commit().await.map_err(|error| match mysql::is_lost(&error) {
+                    // Nobody knows whether it happened, so it is not run again here; the client's repeat is safe.
+                    true => Failure::new(&common::UNAVAILABLE)
+                        .retry_after_s(1)
+                        .cause(format!("the connection broke during a commit: {error}")),
+                    false => error.into(),
+                })?;
+            }
+        }
         for (woken, notify) in wakes.iter().zip(self.woken.iter()) {
             if *woken {
                 notify.notify_one();
@@ -313,12 +375,12 @@ impl Db {
     ///
     /// # Errors
     /// `unavailable` when none came free in time.
-    pub async fn reader(&self) -> Result<PoolConnection<Any>> {
+    pub async fn reader(&self) -> Result<Reader> {
         debug_assert!(
             IN_WRITE.try_with(|()| ()).is_err(),
             "a transaction reads through itself, not the pool"
         );
-        Ok(self.readers.acquire().await?)
+        Ok(Reader { conn: self.readers.acquire().await?, held: Stopwatch::start() })
     }
 
     /// One snapshot over several reads.
@@ -326,8 +388,8 @@ impl Db {
     /// # Errors
     /// `unavailable` when no connection came free in time.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        let statement = match self.backend {
-            Backend::Sqlite => sqlite::SNAPSHOT,
+        let statement = match &self.backend {
+            Backend::Sqlite(_) => sqlite::SNAPSHOT,
             Backend::MySql => mysql::SNAPSHOT,
         };
         Ok(Snapshot(Open::begin(&self.readers, statement).await?))

@@ -2,6 +2,7 @@
 //! that whatever goes wrong is answered as a problem document.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use poem::error::NotFoundError;
@@ -13,6 +14,7 @@ use poem_openapi::error::{AuthorizationError, ContentTypeError, ParseParamError,
 use super::Problem;
 use crate::kernel::{Code, Failure, RequestId, common};
 use crate::platform::ctx::Ctx;
+use crate::platform::patience::within;
 use crate::telemetry::{self, Stopwatch};
 
 const HEADER: &str = "x-request-id";
@@ -39,13 +41,18 @@ impl<E: Endpoint> Endpoint for ScopedEndpoint<E> {
         let id = given_id(&request).unwrap_or_else(|| self.ctx.new_id::<RequestId>().to_string());
         request.set_data(self.ctx.clone());
         let method = request.method().clone();
+        let limit = Duration::from_millis(self.ctx.config.server.request_timeout_ms);
         let watch = Stopwatch::start();
         let scoped = async {
             // What panics has changed nothing: its transaction is rolled back when it is dropped.
-            let mut response = match AssertUnwindSafe(self.endpoint.call(request)).catch_unwind().await {
-                Ok(Ok(response)) => response.into_response(),
-                Ok(Err(error)) => as_problem(error),
-                Err(_) => Problem(Failure::internal("answering a request", "it panicked")).into_response(),
+            let answered = AssertUnwindSafe(self.endpoint.call(request)).catch_unwind().map(Ok);
+            let mut response = match within(limit, "a request", answered).await {
+                Ok(Ok(Ok(response))) => response.into_response(),
+                Ok(Ok(Err(error))) => as_problem(error),
+                Ok(Err(_)) => {
+                    Problem(Failure::internal("answering a request", "it panicked")).into_response()
+                }
+                Err(too_late) => Problem(too_late).into_response(),
             };
             if let Ok(value) = HeaderValue::from_str(&telemetry::request_id()) {
                 response.headers_mut().insert(HEADER, value);

@@ -158,11 +158,14 @@ impl Node {
             .db
             .retrying(|| async {
                 let mut tx = ctx.db.begin().await?;
-                let value = work(&mut tx).await?;
-                outbox::insert(&mut tx, marker).await?;
-                tried.store(true, Ordering::SeqCst);
-                ctx.db.commit(tx).await?;
-                Ok(value)
+                let worked = async {
+                    let value = work(&mut tx).await?;
+                    outbox::insert(&mut tx, marker).await?;
+                    tried.store(true, Ordering::SeqCst);
+                    Ok(value)
+                };
+                let worked = worked.await;
+                ctx.db.end(tx, worked).await
             })
             .await;
         let state = match &done {
