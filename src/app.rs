@@ -424,7 +424,7 @@ async fn sweep_loop(ctx: Ctx, mut stopped: watch::Receiver<bool>) {
             // Said already.
             let _ = sweep(&ctx).await;
         }
-        if let Err(failure) = checks::measure(&ctx).await {
+        if let Err(failure) = within(WORK_LIMIT, "measuring", checks::measure(&ctx)).await {
             tracing::warn!("levels were not measured: {failure}");
         }
         let next_ms = ctx.clock.now_ms() + ctx.config.sweep.interval_s * 1_000;

@@ -56,7 +56,7 @@ pub async fn run(ctx: &Ctx) -> Result<Report> {
     report.add(coupons::invariants(conn).await?);
     report.add(orders::invariants(conn).await?);
     report.add(payments::invariants(conn).await?);
-    report.add(refunds::invariants(conn).await?);
+    report.add(refunds::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(proposals::invariants(conn).await?);
     report.add(shipping::invariants(conn, ctx.clock.now_ms()).await?);
     report.add(notifications::invariants(conn, ctx.clock.now_ms()).await?);

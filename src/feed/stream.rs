@@ -11,6 +11,7 @@ use super::{Entry, Feed, sql};
 use crate::kernel::{Millis, Money, OrderId, RefundId, Result, StaffSessionId, StoreId, rfc3339, text_enum};
 use crate::orders::Fulfilment;
 use crate::platform::ctx::Ctx;
+use crate::platform::patience::{WORK_LIMIT, within};
 use crate::staff::{self, StaffMember};
 
 /// Entries that one look reads.
@@ -160,6 +161,10 @@ impl Listener {
 
     /// Reads what is new.
     async fn look(&mut self) -> Result<Look> {
+        within(WORK_LIMIT, "a look at the feed", self.read()).await
+    }
+
+    async fn read(&mut self) -> Result<Look> {
         let conn = &mut *self.ctx.db.reader().await?;
         let member = staff::member_of_session(conn, &self.session, self.ctx.clock.now_ms()).await?;
         let Some(StaffMember { scope, .. }) = member else { return Ok(Look::Ended) };

@@ -10,6 +10,10 @@ use crate::kernel::{Failure, Result, common};
 /// answers: calls and writes inside it have limits of their own.
 pub const WORK_LIMIT: Duration = Duration::from_secs(120);
 
+/// The same for the delivery of one event, which is to be given up by itself, and not with all beside it; and before
+/// another node may take it.
+pub const DELIVERY_LIMIT: Duration = Duration::from_secs(25);
+
 /// Waits for `work`, at most for `limit`.
 ///
 /// # Errors

@@ -102,9 +102,9 @@ const RULES: &[(&str, &str)] = &[
 ];
 
 /// The rules that an event in flight excuses.
-fn unless_on_its_way() -> [(&'static str, String); 3] {
-    let orphaned = bus::on_its_way("PaymentOrphaned", "refunds.orphan", "x.fifo_key = a.order_id");
-    let settled = bus::on_its_way("RefundSettled", "coupons.refund", "INSTR(x.body, r.id) > 0");
+fn unless_on_its_way(now_ms: Millis) -> [(&'static str, String); 3] {
+    let orphaned = bus::on_its_way("PaymentOrphaned", "refunds.orphan", "x.fifo_key = a.order_id", now_ms);
+    let settled = bus::on_its_way("RefundSettled", "coupons.refund", "INSTR(x.body, r.id) > 0", now_ms);
     [
         (
             "refunds: every orphan payment has one refund of what arrived, and no other payment has one",
@@ -141,9 +141,9 @@ fn unless_on_its_way() -> [(&'static str, String); 3] {
 ///
 /// # Errors
 /// The database.
-pub async fn invariants(conn: &mut Conn) -> Result<Vec<(&'static str, Vec<String>)>> {
+pub async fn invariants(conn: &mut Conn, now_ms: Millis) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut found = violations(conn, RULES).await?;
-    found.extend(violations(conn, &unless_on_its_way()).await?);
+    found.extend(violations(conn, &unless_on_its_way(now_ms)).await?);
     Ok(found)
 }
 

@@ -15,8 +15,9 @@ use minimall::events::Event;
 use minimall::kernel::{CouponTemplateId, Id, OrderId, RefundId, SessionId, UserId};
 use minimall::platform::bus::{self, BusState, Staged};
 use minimall::telemetry::Stopwatch;
-use node::{Node, Recorder, broker, eventually, prefix};
+use node::{Node, Recorder, broker, database_server, eventually, prefix};
 use sqlx::{AssertSqlSafe, Executor};
+use tokio::sync::Notify;
 
 fn user() -> UserId {
     UserId::from_tail(&format!("{:0>26}", 7))
@@ -56,34 +57,42 @@ async fn a_half_message_is_seen_when_its_transaction_committed_and_never_when_it
     node.stop().await;
 }
 
-/// Who asked goes away when the local transaction is committed, and before the broker hears of it.
+/// The broker asks while the local transaction is still at work: whoever writes the marker first is right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_back_finds_the_marker_of_a_committed_transaction() {
-    let Some(_broker) = broker() else { return };
+async fn a_check_back_that_comes_before_the_commit_ends_the_transaction() {
+    let (Some(_broker), Some(server)) = (broker(), database_server()) else { return };
     let recorder = Recorder::default();
-    let prefix = prefix("marker");
-    let node = Node::start(&prefix, "one", &recorder).await;
+    let node = Node::on_server(&prefix("early"), "one", &recorder, &server).await;
     let event = settled(&node.ctx.new_id(), 1);
-    {
-        let ctx = node.ctx.clone();
-        let work = ctx.bus.in_transaction(&ctx, &event, |_| Box::pin(async { Ok(()) }));
-        tokio::pin!(work);
-        let committed = async {
-            loop {
-                if node.count("SELECT COUNT(*) FROM outbox WHERE kind = 'HALF'").await > 0 {
-                    return;
-                }
-            }
-        };
-        // Dropped at the first moment at which the marker can be read.
-        tokio::select! {
-            biased;
-            () = committed => {}
-            _ = &mut work => {}
-        }
-    }
-    recorder.wait_for(1).await;
-    assert_eq!(recorder.events(), [event]);
+    node.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY)").await;
+    let (asked, db) = (Arc::new(Notify::new()), node.ctx.db.clone());
+    let tell = asked.clone();
+    tokio::spawn(async move {
+        eventually("the broker asks", || async {
+            let mut conn = db.reader().await.expect("a reader");
+            let row = sqlx::query("SELECT 1 FROM outbox WHERE state = 'ABORTED'").fetch_optional(&mut *conn);
+            row.await.expect("an answer").is_some()
+        })
+        .await;
+        tell.notify_one();
+    });
+    let asked = &asked;
+    let refused = node
+        .ctx
+        .bus
+        .in_transaction(&node.ctx, &event, |tx| {
+            Box::pin(async move {
+                tx.execute("INSERT INTO notes (id) VALUES (1)").await?;
+                asked.notified().await;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(refused.is_err(), "it was told that the message will be seen");
+    assert_eq!(node.count("SELECT COUNT(*) FROM notes").await, 0, "what the transaction wrote is undone");
+    assert_eq!(node.count("SELECT COUNT(*) FROM outbox WHERE state <> 'ABORTED'").await, 0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(recorder.events(), []);
     node.stop().await;
 }
 
@@ -135,6 +144,10 @@ async fn a_message_that_the_broker_lost_is_delivered_by_healing() {
     let long_ago_ms = node.ctx.clock.now_ms() - 60_000;
     node.stage(&event, Staged::Now).await;
     recorder.wait_for(1).await;
+    eventually("it counts as sent", || async {
+        node.count("SELECT COUNT(*) FROM outbox WHERE state = 'SENT'").await == 1
+    })
+    .await;
     // As if it had been sent a minute ago, and nobody had ever got it.
     let (ctx, forget) = (&node.ctx, "DELETE FROM deliveries");
     let age = format!("UPDATE outbox SET expected_ms = {long_ago_ms} WHERE state = 'SENT'");

@@ -13,6 +13,7 @@ use minimall::events::Event;
 use minimall::kernel::{Clock, OrderId};
 use minimall::platform::bus::{self, BusState, Handled, Staged, Subscription};
 use minimall::platform::ctx::Ctx;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -64,6 +65,11 @@ impl Broker {
             "the broker starts again"
         );
     }
+}
+
+/// The database server beside the tests; none was started.
+pub fn database_server() -> Option<String> {
+    std::env::var("MINIMALL_TEST_MYSQL").ok()
 }
 
 type Delay = dyn Fn(&Event) -> Duration + Send + Sync;
@@ -171,8 +177,30 @@ impl Node {
     }
 
     async fn on(prefix: &str, name: &str, recorder: &Recorder, folder: PathBuf) -> Self {
+        let url = format!("sqlite:{}", folder.join("shop.sqlite").display());
+        Self::with(prefix, name, recorder, url, Some(folder)).await
+    }
+
+    /// On a database of its own at a server, where others write while one transaction is open.
+    pub async fn on_server(prefix: &str, name: &str, recorder: &Recorder, server: &str) -> Self {
+        sqlx::any::install_default_drivers();
+        let database = prefix.replace('-', "_");
+        let mut conn = AnyConnection::connect(server).await.expect("the database server");
+        let made = format!("CREATE DATABASE {database} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        conn.execute(AssertSqlSafe(made)).await.expect("a database");
+        conn.close().await.expect("closed");
+        Self::with(prefix, name, recorder, format!("{server}/{database}"), None).await
+    }
+
+    async fn with(
+        prefix: &str,
+        name: &str,
+        recorder: &Recorder,
+        url: String,
+        folder: Option<PathBuf>,
+    ) -> Self {
         let mut config = Config::defaults().expect("the defaults fit");
-        config.database.url = format!("sqlite:{}", folder.join("shop.sqlite").display());
+        config.database.url = url;
         config.bus.backend = BusBackend::Rocketmq;
         config.bus.name_server = std::env::var("MINIMALL_TEST_ROCKETMQ").expect("a broker");
         config.bus.topic_prefix = prefix.to_owned();
@@ -195,7 +223,7 @@ impl Node {
                 }
             }
         });
-        let node = Self { ctx, folder: Some(folder), stop, relay };
+        let node = Self { ctx, folder, stop, relay };
         eventually("the bus is up", || async { node.ctx.bus.state() == BusState::Up }).await;
         node
     }
@@ -204,6 +232,16 @@ impl Node {
         let ctx = &self.ctx;
         let staged = ctx.db.write(|tx| Box::pin(async move { bus::stage(tx, ctx, event, how).await }));
         staged.await.expect("staged");
+    }
+
+    pub async fn execute(&self, statement: &'static str) {
+        let done = self.ctx.db.write(|tx| {
+            Box::pin(async move {
+                tx.execute(statement).await?;
+                Ok(())
+            })
+        });
+        done.await.expect("it is done");
     }
 
     pub async fn count(&self, query: &'static str) -> i64 {

@@ -54,13 +54,16 @@ impl Gate {
     }
 
     async fn ask(self: Arc<Self>, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, kept: Arc<AtomicBool>) {
-        let (mut bytes, mut settles) = (vec![0; 65_536], false);
+        let (mut bytes, mut settles, mut seen) = (vec![0; 65_536], false, vec![]);
         while let Ok(count @ 1..) = from.read(&mut bytes).await {
             let said = &bytes[..count];
+            // With the end of what was said before: a word may come in two parts.
+            seen.extend_from_slice(said);
             if holds(said, BEGIN) {
                 settles = false;
             }
-            settles |= holds(said, b"RefundSettled");
+            settles |= holds(&seen, b"RefundSettled");
+            seen.drain(..seen.len().saturating_sub(b"RefundSettled".len() - 1));
             if settles && holds(said, COMMIT) && self.armed.swap(false, Ordering::SeqCst) {
                 kept.store(true, Ordering::SeqCst);
             }

@@ -57,6 +57,8 @@ async fn round(world: &Arc<World>, seed: u64) {
     let mut choices = Choices::new(seed);
     world.begin_round();
     world.restock(seed).await;
+    // Every other time customers ask again, under the same key, what was not answered.
+    world.repeats.store(seed.is_multiple_of(2), Ordering::SeqCst);
     let customers: Vec<_> =
         (0..CUSTOMERS).map(|number| tokio::spawn(customer::shop(world.clone(), number, seed))).collect();
     let (acknowledged, in_flight) = under_load(world, &mut choices).await;
@@ -83,6 +85,8 @@ async fn round(world: &Arc<World>, seed: u64) {
     for customer in customers {
         customer.await.expect("a customer");
     }
+    world.repeats.store(false, Ordering::SeqCst);
+    world.unanswered.lock().expect("no panic").clear();
     promises::are_kept(world, seed, &struck).await;
     world.check("after the round").await;
 }

@@ -9,8 +9,29 @@ use minimall::kernel::{AttemptId, Clock, Cursor, Id, Limit, OrderId};
 use minimall::orders;
 use minimall::platform::bus;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{ONLINE_STORE, SKU, TestApp};
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_and_not_kept() {
+    let app = TestApp::with(|config| config.server.request_timeout_ms = 100).await;
+    let server = app.url.strip_prefix("http://").expect("an address");
+    let mut client = TcpStream::connect(server).await.expect("connected");
+    // The rest of the body never comes.
+    let head = "POST /api/v1/sessions HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n";
+    client.write_all(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4_096];
+    let mut count = 0;
+    while !String::from_utf8_lossy(&answer[..count]).contains("}") {
+        count += client.read(&mut answer[count..]).await.expect("an answer");
+    }
+    let answer = String::from_utf8_lossy(&answer[..count]).to_lowercase();
+    assert!(answer.starts_with("http/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 1") && answer.contains(r#""code":"unavailable""#), "{answer}");
+    app.finish().await;
+}
 
 /// A node of the version before is started again, or comes back, when the next one has migrated already.
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{Bus, Delivery, DeliveryState, Handled, Place, sql, tries};
 use crate::kernel::{EventId, Millis, Result};
 use crate::platform::ctx::Ctx;
 use crate::platform::db::Work;
-use crate::platform::patience::{WORK_LIMIT, within};
+use crate::platform::patience::{DELIVERY_LIMIT, within};
 use crate::telemetry::{request_id, with_request_id};
 
 /// Rows that one round reads.
@@ -75,7 +75,7 @@ impl Bus {
         attempts: i64,
     ) -> Result<()> {
         let call = self.call(ctx, id, subscription, body, created_ms, &place);
-        let outcome = within(WORK_LIMIT, subscription, call).await;
+        let outcome = within(DELIVERY_LIMIT, subscription, call).await;
         let now_ms = ctx.clock.now_ms();
         let (label, state, next_ms, error) = match outcome {
             Ok(Handled::Done) => {

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::DeliveryState;
-use crate::kernel::{Cursor, EventId, Failure, Limit, Millis, Page, Result};
+use crate::kernel::{Cursor, EventId, Failure, Limit, Millis, Page, Result, minute_ms};
 use crate::platform::db::Conn;
 
 /// An event as it is stored.
@@ -61,13 +61,19 @@ macro_rules! delivery_columns {
     };
 }
 
+/// How long a message that nobody has taken may be on its way, healing included, before it counts as lost.
+const ON_ITS_WAY_MS: Millis = minute_ms(10);
+
 /// The SQL condition that an event has not reached a subscription yet: what it brings about may still be missing.
 /// `which` says of what it is, with the event's row as `x`.
-pub fn on_its_way(event: &str, subscription: &str, which: &str) -> String {
+pub fn on_its_way(event: &str, subscription: &str, which: &str, now_ms: Millis) -> String {
+    let delivery =
+        format!("SELECT 1 FROM deliveries d WHERE d.event_id = x.id AND d.subscription = '{subscription}'");
     format!(
-        "EXISTS (SELECT 1 FROM outbox x WHERE x.event = '{event}' AND {which} AND x.state <> 'ABORTED' \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = x.id \
-         AND d.subscription = '{subscription}' AND d.state IN ('DONE', 'DISCARDED')))"
+        "EXISTS (SELECT 1 FROM outbox x WHERE x.event = '{event}' AND {which} AND (x.state = 'READY' \
+         OR EXISTS ({delivery} AND d.state IN ('PENDING', 'PARKED')) \
+         OR (x.state = 'SENT' AND x.expected_ms > {} AND NOT EXISTS ({delivery}))))",
+        now_ms - ON_ITS_WAY_MS
     )
 }
 

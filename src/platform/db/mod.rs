@@ -24,7 +24,6 @@ use tokio::time::{sleep, timeout};
 use super::patience::within;
 use crate::config::Database;
 use crate::kernel::{Failure, Result, common};
-use crate::telemetry::Stopwatch;
 
 pub use look::{Look, Server};
 use turns::{Turn, Turns};
@@ -71,6 +70,32 @@ impl Work {
     const COUNT: usize = 6;
 }
 
+/// The background work that transactions leave behind.
+#[derive(Debug, Default, Clone, Copy)]
+struct Wakes([bool; Work::COUNT]);
+
+impl Wakes {
+    fn add(&mut self, more: &Self) {
+        for (mine, more) in self.0.iter_mut().zip(more.0) {
+            *mine |= more;
+        }
+    }
+}
+
+/// Where background work waits to be woken.
+#[derive(Clone, Default)]
+struct Woken(Arc<[Notify; Work::COUNT]>);
+
+impl Woken {
+    fn notify(&self, wakes: &Wakes) {
+        for (wake, notify) in wakes.0.iter().zip(self.0.iter()) {
+            if *wake {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
 tokio::task_local! {
     static IN_WRITE: ();
 }
@@ -78,14 +103,14 @@ tokio::task_local! {
 /// A write transaction; dropped without a commit, it is rolled back. `'a` is the life of what its closure borrows.
 pub struct Tx<'a> {
     conn: Writing,
-    wakes: [bool; Work::COUNT],
+    wakes: Wakes,
     borrows: PhantomData<&'a ()>,
 }
 
 impl Tx<'_> {
     /// Wakes this work once the transaction is committed.
     pub fn wake(&mut self, work: Work) {
-        self.wakes[work as usize] = true;
+        self.wakes.0[work as usize] = true;
     }
 }
 
@@ -139,37 +164,6 @@ impl Deref for Snapshot {
 impl DerefMut for Snapshot {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.0
-    }
-}
-
-/// A connection that reads.
-pub struct Reader {
-    conn: PoolConnection<Any>,
-    held: Stopwatch,
-}
-
-/// Whoever held a connection for longer may have given up in the middle of an answer that never came. The pool would
-/// wait for that, and in the end have none left; so it is closed.
-const READ_LIMIT: Duration = Duration::from_secs(10);
-
-impl Deref for Reader {
-    type Target = Conn;
-    fn deref(&self) -> &Conn {
-        &self.conn
-    }
-}
-
-impl DerefMut for Reader {
-    fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.conn
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if self.held.elapsed() > READ_LIMIT {
-            self.conn.close_on_drop();
-        }
     }
 }
 
@@ -232,7 +226,7 @@ pub struct Db {
     writers: AnyPool,
     readers: AnyPool,
     write_timeout: Duration,
-    woken: Arc<[Notify; Work::COUNT]>,
+    woken: Woken,
 }
 
 impl Db {
@@ -243,10 +237,11 @@ impl Db {
     /// up identifiers. No error says the URL's password.
     pub async fn open(config: &Database) -> Result<Self> {
         sqlx::any::install_default_drivers();
+        let woken = Woken::default();
         let (backend, writers, readers) = if let Some(path) = config.url.strip_prefix("sqlite:") {
             let (writer, readers) = sqlite::open(config, path.trim_start_matches("//")).await?;
             let patience = Duration::from_millis(config.busy_timeout_ms);
-            (Backend::Sqlite(Turns::new(writer.clone(), patience)), writer, readers)
+            (Backend::Sqlite(Turns::new(writer.clone(), patience, woken.clone())), writer, readers)
         } else if mysql::is_for(&config.url) {
             let pool = mysql::open(config).await?;
             (Backend::MySql, pool.clone(), pool)
@@ -255,7 +250,7 @@ impl Db {
             return Err(Failure::internal("opening the database", rule));
         };
         let write_timeout = Duration::from_millis(config.write_timeout_ms);
-        Ok(Self { backend, writers, readers, write_timeout, woken: Arc::default() })
+        Ok(Self { backend, writers, readers, write_timeout, woken })
     }
 
     /// Brings the tables to this version of the program. Safe to run at every start, also of several nodes.
@@ -332,7 +327,7 @@ impl Db {
             Backend::Sqlite(turns) => Writing::InTurn(turns.take().await?),
             Backend::MySql => Writing::BesideOthers(Open::begin(&self.writers, mysql::BEGIN).await?),
         };
-        Ok(Tx { conn, wakes: [false; Work::COUNT], borrows: PhantomData })
+        Ok(Tx { conn, wakes: Wakes::default(), borrows: PhantomData })
     }
 
     /// Commits what went well, and undoes what did not. Either way the answer comes when all is decided that it is
@@ -341,8 +336,11 @@ impl Db {
         match worked {
             Ok(value) => self.commit(tx).await.map(|()| value),
             Err(failure) => {
-                if let Writing::InTurn(turn) = tx.conn {
-                    turn.undo().await?;
+                if let Writing::InTurn(turn) = tx.conn
+                    && let Err(lost) = turn.undo().await
+                {
+                    tracing::error!("a write failed, and those beside it were not committed: {failure}");
+                    return Err(lost);
                 }
                 Err(failure)
             }
@@ -352,35 +350,39 @@ impl Db {
     async fn commit(&self, tx: Tx<'_>) -> Result<()> {
         let Tx { conn, wakes, .. } = tx;
         match conn {
-            Writing::InTurn(turn) => turn.commit().await?,
+            Writing::InTurn(turn) => turn.commit(&wakes).await,
             Writing::BesideOthers(open) => {
-                open.commit().await.map_err(|error| match mysql::is_lost(&error) {
+                let (woken, limit) = (self.woken.clone(), self.write_timeout);
+                // A task: who asked for it may go away, and the work is woken all the same.
+                let committed = tokio::spawn(async move {
+                    let silent = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+                    timeout(limit, open.commit()).await.map_err(silent)??;
+                    woken.notify(&wakes);
+                    Ok::<(), sqlx::Error>(())
+                });
+                let committed =
+                    committed.await.map_err(|error| Failure::internal("waiting for a commit", error))?;
+                committed.map_err(|error| match mysql::is_lost(&error) {
                     // Nobody knows whether it happened, so it is not run again here; the client's repeat is safe.
                     true => Failure::new(&common::UNAVAILABLE)
                         .retry_after_s(1)
                         .cause(format!("the connection broke during a commit: {error}")),
                     false => error.into(),
-                })?;
+                })
             }
         }
-        for (woken, notify) in wakes.iter().zip(self.woken.iter()) {
-            if *woken {
-                notify.notify_one();
-            }
-        }
-        Ok(())
     }
 
     /// A connection that reads.
     ///
     /// # Errors
     /// `unavailable` when none came free in time.
-    pub async fn reader(&self) -> Result<Reader> {
+    pub async fn reader(&self) -> Result<PoolConnection<Any>> {
         debug_assert!(
             IN_WRITE.try_with(|()| ()).is_err(),
             "a transaction reads through itself, not the pool"
         );
-        Ok(Reader { conn: self.readers.acquire().await?, held: Stopwatch::start() })
+        Ok(self.readers.acquire().await?)
     }
 
     /// One snapshot over several reads.
@@ -397,12 +399,12 @@ impl Db {
 
     /// Resolves when a transaction has left work of this kind behind.
     pub async fn woken(&self, work: Work) {
-        self.woken[work as usize].notified().await;
+        self.woken.0[work as usize].notified().await;
     }
 
     /// Wakes background work by hand.
     pub fn wake(&self, work: Work) {
-        self.woken[work as usize].notify_one();
+        self.woken.0[work as usize].notify_one();
     }
 
     pub async fn close(&self) {

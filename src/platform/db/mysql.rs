@@ -21,6 +21,9 @@ pub const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
 /// been restarted meanwhile. One that breaks in the middle of work is another matter, see `Db::retrying`.
 const RESTED: Duration = Duration::from_secs(1);
 
+/// How long the rest of an answer that nobody wants any more is waited for.
+const REST_WITHIN: Duration = Duration::from_secs(2);
+
 /// The only collation under which text is equal when its bytes are, on MySQL and MariaDB alike.
 const COLLATION: &str = "utf8mb4_bin";
 
@@ -50,6 +53,16 @@ pub async fn open(config: &Database) -> Result<AnyPool> {
         .test_before_acquire(false)
         .before_acquire(|conn, about| {
             Box::pin(async move { Ok(about.idle_for < RESTED || conn.ping().await.is_ok()) })
+        })
+        // Whoever gave up in the middle of an answer leaves its rest on the connection. The pool would wait for that, with
+        // no limit, and have one less meanwhile: of a host that went silent it never comes.
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                match timeout(REST_WITHIN, conn.flush()).await {
+                    Ok(rest) => rest.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
         })
         .after_connect(move |conn, _| {
             let setup = setup.clone();

@@ -9,8 +9,9 @@ use sqlx::{AnyPool, AssertSqlSafe, Executor};
 use crate::config::Database;
 use crate::kernel::{Failure, Result};
 
-/// Takes the writer's place at once: a transaction that first reads and then writes could meet a conflict.
-pub const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Takes the writer's place at once: a transaction that first reads and then writes could meet a conflict. The mark is
+/// there as long as the transaction is.
+pub const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT batch";
 
 /// In WAL mode the first read fixes what all further ones see.
 pub const SNAPSHOT: &str = "BEGIN";

@@ -19,6 +19,7 @@ use super::{NotSent, Options};
 use crate::kernel::Millis;
 use crate::platform::bus::{BusState, Envelope};
 use crate::platform::ctx::{Ctx, WeakCtx};
+use crate::platform::patience::{WORK_LIMIT, within};
 
 /// Half messages whose local transactions run at the same time.
 const HALVES: usize = 64;
@@ -75,10 +76,13 @@ impl Inbound {
         let id = property(message, "KEYS").unwrap_or_default();
         let (answer, answered) = oneshot::channel();
         runtime.spawn(async move {
-            let taken = match serde_json::from_slice::<Envelope>(&body) {
-                Ok(envelope) => ctx.bus.receive(&ctx, &envelope).await,
-                Err(error) => ctx.bus.keep_unreadable(&ctx, &id, &error.to_string()).await,
+            let taken = async {
+                match serde_json::from_slice::<Envelope>(&body) {
+                    Ok(envelope) => ctx.bus.receive(&ctx, &envelope).await,
+                    Err(error) => ctx.bus.keep_unreadable(&ctx, &id, &error.to_string()).await,
+                }
             };
+            let taken = within(WORK_LIMIT, "taking a message", taken).await;
             if let Err(failure) = &taken {
                 tracing::warn!(event.id = %id, "message {id} was not recorded, the broker gives it again: {failure}");
             }

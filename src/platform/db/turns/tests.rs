@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::WRITES_MAX;
 use crate::kernel::{Failure, Result, common};
-use crate::platform::db::{Db, Tx};
+use crate::platform::db::{Db, Tx, Work};
 use crate::platform::test_db::TestDb;
 
 async fn with_notes() -> TestDb {
@@ -54,6 +54,9 @@ impl Held {
             let held = db.write(|tx| {
                 Box::pin(async move {
                     insert(tx, id).await?;
+                    if id == 1 {
+                        tx.wake(Work::Inbox);
+                    }
                     told.notify_one();
                     wait.notified().await;
                     Ok(())
@@ -182,6 +185,34 @@ async fn who_gives_up_while_the_commit_is_awaited_has_written() {
     second.go_on.notify_one();
     second.write.await.unwrap().unwrap();
     assert_eq!(notes(db).await, [1, 2]);
+    // And its work is not left asleep.
+    tokio::time::timeout(std::time::Duration::from_secs(10), db.woken(Work::Inbox)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_gave_up_is_not_continued_by_the_next_turn() {
+    let test = with_notes().await;
+    let db = &test.ctx.db;
+    let first = Held::note(db, 1).await;
+    let other = db.clone();
+    let second = tokio::spawn(async move {
+        let write = other.write(|tx| {
+            Box::pin(async move {
+                // Nobody looks at the error with which SQLite says so.
+                tx.execute("ROLLBACK").await?;
+                Ok(())
+            })
+        });
+        write.await
+    });
+    let other = db.clone();
+    let third = tokio::spawn(async move { note(&other, 3).await });
+    settle().await;
+    first.go_on.notify_one();
+    assert!(first.write.await.unwrap().unwrap_err().is(&common::UNAVAILABLE));
+    assert!(second.await.unwrap().unwrap_err().is(&common::UNAVAILABLE));
+    let kept = third.await.unwrap().is_ok();
+    assert_eq!(notes(db).await, if kept { vec![3] } else { vec![] });
 }
 
 #[tokio::test]
@@ -204,7 +235,7 @@ async fn a_transaction_that_sqlite_gives_up_is_told_to_all_that_wrote_in_it() {
     settle().await;
     first.go_on.notify_one();
     assert!(first.write.await.unwrap().unwrap_err().is(&common::UNAVAILABLE));
-    assert!(second.await.unwrap().unwrap_err().is(&common::INTERNAL));
+    assert!(second.await.unwrap().unwrap_err().is(&common::UNAVAILABLE));
     note(db, 3).await.unwrap();
     assert_eq!(notes(db).await, [3]);
 }
