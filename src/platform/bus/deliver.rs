@@ -74,7 +74,7 @@ impl Bus {
         place: Place,
         attempts: i64,
     ) -> Result<()> {
-        let call = self.call(ctx, id, subscription, body, created_ms, &place);
+        let call = Box::pin(self.call(ctx, id, subscription, body, created_ms, &place));
         let outcome = within(DELIVERY_LIMIT, subscription, call).await;
         let now_ms = ctx.clock.now_ms();
         let (label, state, next_ms, error) = match outcome {

@@ -307,7 +307,7 @@ impl Db {
             let mut tries = 0;
             loop {
                 tries += 1;
-                let failure = match IN_WRITE.scope((), attempt()).await {
+                let failure = match IN_WRITE.scope((), Box::pin(attempt())).await {
                     Ok(value) => return Ok(value),
                     Err(failure) => failure,
                 };
@@ -319,7 +319,7 @@ impl Db {
                 sleep(Duration::from_millis(5 << tries)).await;
             }
         };
-        within(self.write_timeout, "a write", trying).await
+        within(self.write_timeout, "a write", Box::pin(trying)).await
     }
 
     pub(super) async fn begin<'a>(&self) -> Result<Tx<'a>> {

@@ -45,7 +45,8 @@ impl<E: Endpoint> Endpoint for ScopedEndpoint<E> {
         let watch = Stopwatch::start();
         let scoped = async {
             // What panics has changed nothing: its transaction is rolled back when it is dropped.
-            let answered = AssertUnwindSafe(self.endpoint.call(request)).catch_unwind().map(Ok);
+            // On the heap: what an operation keeps is large, and each layer around it would move it over the stack.
+            let answered = Box::pin(AssertUnwindSafe(self.endpoint.call(request)).catch_unwind().map(Ok));
             let mut response = match within(limit, "a request", answered).await {
                 Ok(Ok(Ok(response))) => response.into_response(),
                 Ok(Ok(Err(error))) => as_problem(error),

@@ -82,7 +82,7 @@ impl Inbound {
                     Err(error) => ctx.bus.keep_unreadable(&ctx, &id, &error.to_string()).await,
                 }
             };
-            let taken = within(WORK_LIMIT, "taking a message", taken).await;
+            let taken = within(WORK_LIMIT, "taking a message", Box::pin(taken)).await;
             if let Err(failure) = &taken {
                 tracing::warn!(event.id = %id, "message {id} was not recorded, the broker gives it again: {failure}");
             }
